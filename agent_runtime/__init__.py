@@ -1,0 +1,1 @@
+"""Simulated buyers: persona tokens, fine-tuning, population sampling, storefronts and simulators."""

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints machine, versions, figures and ratios as JSON."""

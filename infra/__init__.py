@@ -1,0 +1,1 @@
+"""What runs it all: the embedded stack, the command line, web pages and deployment files."""

@@ -1,0 +1,1 @@
+"""The command line ``simpersona``: one module per command."""

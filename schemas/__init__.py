@@ -1,0 +1,1 @@
+"""Contracts: Avro schemas, event taxonomy, columnar batches, codec and ClickHouse migrations."""

@@ -1,0 +1,48 @@
+"""Assignments in columns: one row per session revision, as written to ``sessions.assigned`` and ClickHouse."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.events import I32, I64, U8
+
+#: Fixed-width bytes: session ids are 16 hexadecimal digits; merchant and client ids are UTF-8 of any length.
+Bytes = npt.NDArray[np.bytes_]
+Objects = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentBatch:
+    """``n`` rows of ``session_assignments`` without ``inserted_at``.
+
+    merchant_id, client_id      (n,) object array of str
+    session_id, superseded_by   (n,) S16 (``superseded_by`` empty when the session stands)
+    revision, events            (n,) int32
+    is_final, is_bot            (n,) uint8, 0 or 1
+    started_ms, ended_ms        (n,) int64, UTC
+    stratum                     (n,) uint8, index into ``schemas.taxonomy.STRATA``
+    code                        (n,) int32, -1 for a superseded row; confidence (n,) float32
+    code_path                   (n,) object array of str, coarse first ("c03.f2"), "" for a superseded row
+    codebook_version, source    one value for the whole batch
+    """
+
+    merchant_id: Objects
+    client_id: Objects
+    session_id: Bytes
+    superseded_by: Bytes
+    revision: I32
+    is_final: U8
+    started_ms: I64
+    ended_ms: I64
+    events: I32
+    stratum: U8
+    code: I32
+    code_path: Objects
+    confidence: npt.NDArray[np.float32]
+    is_bot: U8
+    codebook_version: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.session_id)

@@ -1,0 +1,95 @@
+"""Events in columns: what the decoder makes, the session windows keep and the encoder reads.
+
+Strings that only have to be *compared* (event id, product, category, query) travel as hashes of their UTF-8 bytes;
+strings that must come out again (merchant and client) travel as slices of one byte buffer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+#: One event as kept in an open session: 40 bytes, aligned. ``t`` is milliseconds since the epoch, UTC; ``id`` is the
+#: 64-bit hash of event_id; ``product``, ``category`` and ``query`` are 32-bit hashes, 0 when absent; ``price`` is in
+#: minor units (NaN when absent); ``event``, ``device`` and ``referrer`` are codes of ``schemas.taxonomy``.
+EVENT = np.dtype(
+    {
+        "names": [
+            "t",
+            "id",
+            "product",
+            "category",
+            "query",
+            "price",
+            "quantity",
+            "event",
+            "device",
+            "referrer",
+            "flags",
+        ],
+        "formats": "<i8 <u8 <u4 <u4 <u4 <f4 <u2 u1 u1 u1 u1".split(),
+        "offsets": [0, 8, 16, 20, 24, 28, 32, 34, 35, 36, 37],
+        "itemsize": 40,
+    }
+)
+
+#: Bits of ``flags``.
+FLAG_BOT = 1  # the edge said that a bot made this event
+FLAG_EMITTED = 2  # a session starting at this event has been emitted (kept by the session windows)
+
+Events = npt.NDArray[np.void]
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """``n`` decoded events of any merchants and clients, in the order they arrived.
+
+    events       (n,) EVENT
+    received_ms  (n,) int64, when the edge received the event
+    key_hash     (n,) uint64, hash of ``merchant_id 0x1F client_id``
+    text         uint8 buffer that the four slices below point into
+    merchant_start, client_start  (n,) int64; merchant_length, client_length  (n,) int32
+    fault        (n,) uint8, 0 = usable, otherwise an index into ``schemas.rejections.REASONS``
+    """
+
+    events: Events
+    received_ms: I64
+    key_hash: U64
+    text: U8
+    merchant_start: I64
+    merchant_length: I32
+    client_start: I64
+    client_length: I32
+    fault: U8
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def merchant(self, row: int) -> str:
+        """Return the merchant id of one row (for messages and tests, not for the hot path)."""
+        start = int(self.merchant_start[row])
+        return self.text[start : start + int(self.merchant_length[row])].tobytes().decode()
+
+    def client(self, row: int) -> str:
+        """Return the client id of one row (for messages and tests, not for the hot path)."""
+        start = int(self.client_start[row])
+        return self.text[start : start + int(self.client_length[row])].tobytes().decode()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBatch:
+    """``n`` sessions to be encoded, ragged.
+
+    events   (total,) EVENT, the sessions' events one session after another, each sorted by (t, id)
+    offsets  (n + 1,) int64, session i is ``events[offsets[i]:offsets[i + 1]]``
+    """
+
+    events: Events
+    offsets: I64
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1

@@ -1,0 +1,54 @@
+"""Every setting of the product, typed, in one place.
+
+Each is read from the environment as ``SIMPERSONA_`` plus its name in capitals; ``docs/settings.md`` lists them all and
+a test keeps that table complete. Pure cores never read settings: shells pass them what they need.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Addresses, session rules and throughput dials. Raises pydantic's ValidationError on a value of the wrong type."""
+
+    model_config = SettingsConfigDict(env_prefix="SIMPERSONA_", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    clickhouse: str = Field(
+        "http://default@127.0.0.1:8123/simpersona", description="ClickHouse HTTP(S) URL with user and database."
+    )
+    encoder: Path = Field(Path(".simpersona/encoder"), description="Folder of the encoder artefact a worker serves.")
+    data: Path = Field(Path("../shared/data"), description="Folder of real click logs, for the tests that use them.")
+    schema_registry: str = Field("", description="Confluent-compatible registry URL; empty uses the packaged schemas.")
+
+    partitions: int = Field(4, ge=1, description="Partitions of the topics the product creates.")
+    replication: int = Field(1, ge=1, description="Replication factor of the topics the product creates.")
+
+    gap_ms: int = Field(1_800_000, ge=1, description="Session gap: a longer pause starts a new session.")
+    allowed_lateness_ms: int = Field(300_000, ge=0, description="An event received later than this is late.")
+    session_max_ms: int = Field(86_400_000, ge=1, description="A session is cut after this long.")
+    session_max_events: int = Field(512, ge=2, description="A session is cut after this many events.")
+    session_overrides: Path | None = Field(None, description="JSON file of session gaps: {merchant: gap_ms}.")
+    idle_after_ms: int = Field(
+        10_000,
+        ge=0,
+        description="A partition silent for this long is idle: its watermark then moves with the clock.",
+    )
+
+    commit_interval_ms: int = Field(1_000, ge=10, description="Time between commits of state, sink and offsets.")
+    provisional_interval_ms: int = Field(2_000, ge=0, description="Least time between two provisional rounds.")
+    distribution_interval_ms: int = Field(
+        2_000, ge=10, description="Least time between two snapshots of a merchant's mix."
+    )
+    decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
+    chunk_records: int = Field(10_000, ge=1, description="Records fetched from one partition at a time, at most.")
+    health_port: int = Field(0, ge=0, le=65_535, description="Port of a worker's health endpoint; 0 picks one.")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the process's settings, read once from the environment."""
+    return Settings()
