@@ -1,0 +1,40 @@
+"""The seam between Faust and what the stream does: a hop takes chunks in and makes their effects durable."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from streams.chunks import Chunk, TopicPartition
+
+
+class Hop(Protocol):
+    """One step of the way of an event. The shell calls the methods one at a time, never two at once.
+
+    Heavy work belongs in the shell's single executor thread (given to the hop's constructor), so that heartbeats stay
+    on time. An exception from any method stops the worker without acknowledging anything, and a restart reads the same
+    chunks again; only ``RetryLater`` is answered by calling ``commit`` again after its ``retry_after_s``.
+    """
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Topics this hop reads."""
+
+    async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Restore the state of newly owned partitions of ``topics``; called before their first chunk."""
+
+    async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Drop the state of partitions that now belong to another worker; a commit was tried just before."""
+
+    async def process(self, chunk: Chunk) -> None:
+        """Apply one chunk to memory and queue its outputs; the chunk is acknowledged only by the next ``commit``."""
+
+    async def commit(self) -> None:
+        """Make the effects of every processed chunk durable: outputs first, then the changelog.
+
+        Called every ``commit_interval_ms`` when there is something to commit, and before a revocation and a stop. After
+        it returns the shell acknowledges the chunks processed before it and commits their offsets. May be called again
+        after ``RetryLater``; then it carries on where it stopped.
+        """
+
+    async def tick(self, now_ms: int) -> None:
+        """Do what is due by the clock: idle watermarks, provisional emissions, snapshots of mixes."""
