@@ -7,7 +7,7 @@ class StreamError(SimpersonaError):
     """Something about the live path that the user can mend."""
 
 
-class RetryLater(StreamError):
+class RetryLater(StreamError):  # noqa: N818 - named for what to do, not for what went wrong
     """A store or broker is away for now; nothing is lost, the same call may be made again after ``retry_after_s``."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
