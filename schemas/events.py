@@ -27,7 +27,7 @@ EVENT = np.dtype(
             "referrer",
             "flags",
         ],
-        "formats": "<i8 <u8 <u4 <u4 <u4 <f4 <u2 u1 u1 u1 u1".split(),
+        "formats": ["<i8", "<u8", "<u4", "<u4", "<u4", "<f4", "<u2", "u1", "u1", "u1", "u1"],
         "offsets": [0, 8, 16, 20, 24, 28, 32, 34, 35, 36, 37],
         "itemsize": 40,
     }

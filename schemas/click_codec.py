@@ -1,0 +1,122 @@
+"""ClickEvents as bytes: how producers write them and the stream reads them."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import fastavro
+import numpy as np
+
+from schemas.avro_columns import NULL_INT, ColumnarDecoder
+from schemas.click_columns import TEXT_FIELDS, ClickColumns, assemble
+from schemas.errors import SimpersonaError
+from schemas.events import I64, U8, EventBatch
+from schemas.framing import HEADER_BYTES, FramedWriter, join, schema_ids
+from schemas.packaged import CLICK_EVENT_ID, WATERMARK_ID, Schema, packaged_schema
+from schemas.rejections import CODE_OF_REASON
+
+#: Fault of a row that holds no click at all (a watermark): nothing to count, nothing to reject.
+NOT_AN_EVENT = 255
+
+_click_writer = FramedWriter(packaged_schema(CLICK_EVENT_ID), CLICK_EVENT_ID)
+_watermark_writer = FramedWriter(packaged_schema(WATERMARK_ID), WATERMARK_ID)
+_click_schema = fastavro.parse_schema(packaged_schema(CLICK_EVENT_ID))
+
+
+class UndecodableError(SimpersonaError):
+    """Some bytes are not a framed record of a known schema."""
+
+
+def encode_click(event: Mapping[str, object]) -> bytes:
+    """Return one ClickEvent, framed. Times are int milliseconds, missing optional fields take the schema's default.
+
+    Raises ValueError or TypeError when a field is missing or of the wrong type.
+    """
+    return _click_writer.write(event)
+
+
+def encode_watermark(watermark_ms: int) -> bytes:
+    """Return a Watermark record: the producer's promise that nothing earlier will come that is not late."""
+    return _watermark_writer.write({"watermark": watermark_ms})
+
+
+def decode_click(value: bytes) -> dict[str, object]:
+    """Return one ClickEvent as a dict with int times: the readable reference beside the columnar decoder.
+
+    Raises UndecodableError on a wrong frame, an unknown schema id or a malformed body.
+    """
+    data, starts, lengths = join([value])
+    found = int(schema_ids(data, starts, lengths)[0])
+    if found != CLICK_EVENT_ID:
+        raise UndecodableError(f"The record's schema id is {found}, expected {CLICK_EVENT_ID} (ClickEvent).")
+    body = io.BytesIO(value[HEADER_BYTES:])
+    try:
+        record = fastavro.schemaless_reader(body, _click_schema, None)
+    except (EOFError, IndexError, ValueError, OverflowError) as error:
+        raise UndecodableError(f"The record is not a ClickEvent: {error}") from error
+    if not isinstance(record, dict):
+        raise UndecodableError("The record is not a ClickEvent: its schema is no record.")
+    for name in ("occurred_at", "received_at"):
+        record[name] = round(record[name].timestamp() * 1000)
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class ClickChunk:
+    """Decoded records of one partition: one row per record, and the highest watermark among them (None without one)."""
+
+    batch: EventBatch
+    watermark_ms: int | None
+
+
+class ClickDecoder:
+    """Decode the values of a click topic into columns. One per worker; not thread-safe while ``learn`` runs."""
+
+    def __init__(self) -> None:
+        self._clicks = ColumnarDecoder(packaged_schema(CLICK_EVENT_ID))
+        self._clicks.learn(CLICK_EVENT_ID, packaged_schema(CLICK_EVENT_ID))
+        self._watermarks = ColumnarDecoder(packaged_schema(WATERMARK_ID))
+        self._watermarks.learn(WATERMARK_ID, packaged_schema(WATERMARK_ID))
+        self._text_rows = np.array([self._clicks.row_of[name] for name in TEXT_FIELDS])
+
+    def learn(self, schema_id: int, writer: Schema) -> None:
+        """Accept clicks written with another schema (from a registry). Raises UnsupportedSchemaError."""
+        self._clicks.learn(schema_id, writer)
+
+    def knows(self, schema_id: int) -> bool:
+        """Say whether records of this schema id can be read."""
+        return schema_id == WATERMARK_ID or self._clicks.knows(schema_id)
+
+    def decode(self, values: list[bytes]) -> ClickChunk:
+        """Return one row per value; never raises on bad bytes: the row's ``fault`` says what was wrong with it."""
+        data, starts, lengths = join(values)
+        ids = schema_ids(data, starts, lengths)
+        clicks = self._clicks.decode(data, starts, lengths, ids)
+        known = np.isin(ids, [i for i in np.unique(ids).tolist() if self._clicks.knows(i)])
+        fault = np.zeros(len(values), dtype=np.uint8)
+        fault[clicks.ok == 0] = CODE_OF_REASON["malformed_avro"]
+        fault[(ids >= 0) & ~known] = CODE_OF_REASON["unknown_schema"]
+        watermark_ms = self._take_watermarks(data, starts, lengths, ids, fault)
+        ints, row_of = clicks.ints, self._clicks.row_of
+        columns = ClickColumns(
+            text=data,
+            starts=clicks.starts[self._text_rows],
+            lengths=clicks.lengths[self._text_rows],
+            occurred_ms=ints[row_of["occurred_at"]],
+            received_ms=ints[row_of["received_at"]],
+            price_minor=ints[row_of["price_minor"]],
+            quantity=ints[row_of["quantity"]],
+            is_bot=ints[row_of["is_bot"]],
+            fault=fault,
+        )
+        return ClickChunk(batch=assemble(columns), watermark_ms=watermark_ms)
+
+    def _take_watermarks(self, data: U8, starts: I64, lengths: I64, ids: I64, fault: U8) -> int | None:
+        """Mark watermark rows as no events and return the highest of them."""
+        rows = np.flatnonzero(ids == WATERMARK_ID)
+        if not len(rows):
+            return None
+        decoded = self._watermarks.decode(data, starts[rows], lengths[rows], ids[rows])
+        valid = (decoded.ok == 1) & (decoded.ints[0] != NULL_INT)
+        fault[rows] = np.where(valid, NOT_AN_EVENT, CODE_OF_REASON["malformed_avro"])
+        return int(decoded.ints[0][valid].max()) if valid.any() else None
