@@ -22,12 +22,12 @@ class FramedWriter:
 
     def __init__(self, schema: Schema, schema_id: int) -> None:
         self._schema = fastavro.parse_schema(schema)
-        self._header = _HEADER.pack(0, schema_id)
+        self.header = _HEADER.pack(0, schema_id)
 
     def write(self, record: Mapping[str, object]) -> bytes:
         """Return the framed bytes of a record. Raises ValueError or TypeError when a field does not fit the schema."""
         out = io.BytesIO()
-        out.write(self._header)
+        out.write(self.header)
         fastavro.schemaless_writer(out, self._schema, record)
         return out.getvalue()
 
