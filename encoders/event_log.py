@@ -16,7 +16,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from encoders.errors import EmptyLogError, EventLogError
+from encoders.event_columns import BATCH_COLUMNS, to_event_batch
 from schemas.events import I64
+
+__all__ = [
+    "ARROW_SCHEMA",
+    "BATCH_COLUMNS",
+    "TIMESTAMP",
+    "EventLogWriter",
+    "count_rows",
+    "read_batches",
+    "to_event_batch",
+]
 
 TIMESTAMP = pa.timestamp("ms", tz="UTC")
 
@@ -145,7 +156,9 @@ class _Source:
             try:
                 batch = next(self._batches, None)
             except (OSError, pa.ArrowException) as error:
-                raise EventLogError(f"{self.path}: damaged after row {self._seen:,} ({error}); make it anew.") from error
+                raise EventLogError(
+                    f"{self.path}: damaged after row {self._seen:,} ({error}); make it anew."
+                ) from error
             if batch is None:
                 return False
             self.table = _conform(pa.Table.from_batches([batch]), str(self.path), self.schema)
@@ -174,9 +187,9 @@ def _merge(sources: list[_Source]) -> Iterator[pa.Table]:
         bound, bounding = min((int(source.times[-1]), position) for position, source in live)
         parts, times = [], []
         for position, source in live:
-            side = "right" if position <= bounding else "left"
             start = source.cursor
-            end = max(start, int(np.searchsorted(source.times, bound, side=side)))
+            complete_ms = bound if position <= bounding else bound - 1
+            end = max(start, int(np.searchsorted(source.times, complete_ms, side="right")))
             if end > start:
                 times.append(source.times[start:end])
                 parts.append(source.take(end))
