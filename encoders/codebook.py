@@ -1,0 +1,191 @@
+"""The codebook: what turns a latent into a buyer type, and how sure one may be of it.
+
+Two levels. The coarse vectors stand for buyer types; each has its own few fine vectors for the way a session of that
+type went. A full code counts through both: ``code = coarse * fine_size + fine``. With one fine vector per coarse one
+there is a single level. Pure, no torch: training fits it, serving uses it.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from encoders.errors import ArtefactError
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+
+#: Calibration is fitted apart for sessions of 1, 2, 3–4, 5–8, 9–16 and more events: few events say little.
+LENGTH_BOUNDS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Buyer types of ``n`` sessions.
+
+    code        (n,) int32, index into the codebook's paths
+    confidence  (n,) float32, calibrated probability that the session will still have this code when it ends
+    posterior   (n, K) float32, that probability for every code (rows sum to 1), or None when not asked for
+    """
+
+    code: I32
+    confidence: F32
+    posterior: F32 | None
+
+
+@dataclass(frozen=True, slots=True)
+class Codebook:
+    """Vectors and calibration of one encoder.
+
+    coarse       (C, D1) float32, unit length; fine (C, F, D2) float32, unit length
+    coarse_sharpness, fine_sharpness  (L,) float32: per length bucket, log-odds per squared distance
+    coarse_bias  (L, C) float32: per length bucket, log-odds of a coarse code before any distance is seen
+    """
+
+    coarse: F32
+    fine: F32
+    coarse_sharpness: F32
+    fine_sharpness: F32
+    coarse_bias: F32
+
+    @staticmethod
+    def uncalibrated(coarse: F32, fine: F32) -> "Codebook":
+        """Return a codebook whose confidences mean nothing yet."""
+        buckets = len(LENGTH_BOUNDS) + 1
+        ones = np.ones(buckets, np.float32)
+        return Codebook(coarse, fine, ones, ones, np.zeros((buckets, len(coarse)), np.float32))
+
+    @property
+    def size(self) -> int:
+        """Number of full codes."""
+        return int(self.fine.shape[0] * self.fine.shape[1])
+
+    @property
+    def latent_width(self) -> int:
+        """Width of the latents it takes: a type part followed by a style part."""
+        return int(self.coarse.shape[1] + self.fine.shape[2])
+
+    def paths(self) -> list[str]:
+        """Return the path of every full code, coarse first: ``c03.f2``, or ``c03`` when there is one level."""
+        coarse_digits = max(len(str(len(self.coarse) - 1)), 2)
+        coarse = [f"c{index:0{coarse_digits}d}" for index in range(len(self.coarse))]
+        if self.fine.shape[1] == 1:
+            return coarse
+        return [f"{path}.f{index}" for path in coarse for index in range(self.fine.shape[1])]
+
+    def assign(self, latents: F32, lengths: npt.NDArray[np.int64], posterior: bool = False) -> Codes:
+        """Return the nearest codes of ``latents`` (n, D1 + D2) of sessions with ``lengths`` (n,) events.
+
+        The nearest coarse vector first, then the nearest of its fine vectors. Each row is computed by itself in a
+        fixed order, so it is the same to the last bit in any company.
+        """
+        code = np.empty(len(latents), np.int32)
+        confidence = np.empty(len(latents), np.float32)
+        chances = np.empty((len(latents) if posterior else 1, self.size), np.float32)
+        _assign(
+            latents,
+            length_bucket(lengths),
+            self.coarse,
+            self.fine,
+            self.coarse_sharpness,
+            self.fine_sharpness,
+            self.coarse_bias,
+            code,
+            confidence,
+            chances,
+            posterior,
+        )
+        return Codes(code, confidence, chances if posterior else None)
+
+    def save(self, path: Path) -> None:
+        """Write the vectors and the calibration as an ``.npz`` file; equal codebooks give equal bytes."""
+        np.savez(
+            path,
+            coarse=self.coarse,
+            fine=self.fine,
+            coarse_sharpness=self.coarse_sharpness,
+            fine_sharpness=self.fine_sharpness,
+            coarse_bias=self.coarse_bias,
+        )
+
+    @staticmethod
+    def load(path: Path) -> "Codebook":
+        """Read what ``save`` wrote. Raises ArtefactError when the file is not a codebook."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Codebook(*(arrays[name] for name in Codebook.__slots__))
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{path}: not a codebook ({error}); train the encoder anew.") from error
+
+
+def length_bucket(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each length's calibration bucket, (n,) int64."""
+    return np.searchsorted(np.array(LENGTH_BOUNDS), lengths, side="left")
+
+
+@numba.njit(cache=True, nogil=True)
+def _distance(one: F32, other: F32) -> float:
+    total = 0.0
+    for index in range(len(one)):
+        difference = float(one[index]) - float(other[index])
+        total += difference * difference
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _softmax(logits: npt.NDArray[np.float64]) -> None:
+    top = logits.max()
+    total = 0.0
+    for index in range(len(logits)):
+        logits[index] = math.exp(logits[index] - top)
+        total += logits[index]
+    for index in range(len(logits)):
+        logits[index] /= total
+
+
+@numba.njit(cache=True, nogil=True)
+def _assign(
+    latents: F32,
+    buckets: npt.NDArray[np.int64],
+    coarse: F32,
+    fine: F32,
+    coarse_sharpness: F32,
+    fine_sharpness: F32,
+    coarse_bias: F32,
+    code: I32,
+    confidence: F32,
+    chances: F32,
+    want_posterior: bool,
+) -> None:
+    size, width = coarse.shape
+    fine_size = fine.shape[1]
+    chance_of_coarse = np.empty(size, np.float64)
+    chance_of_fine = np.empty(fine_size, np.float64)
+    for row in range(len(latents)):
+        bucket = buckets[row]
+        nearest, least = 0, np.inf
+        for index in range(size):
+            distance = _distance(latents[row, :width], coarse[index])
+            chance_of_coarse[index] = coarse_bias[bucket, index] - coarse_sharpness[bucket] * distance
+            if distance < least:
+                nearest, least = index, distance
+        _softmax(chance_of_coarse)
+        for index in range(size):
+            if index != nearest and not want_posterior:
+                continue
+            nearest_fine, least = 0, np.inf
+            for place in range(fine_size):
+                distance = _distance(latents[row, width:], fine[index, place])
+                chance_of_fine[place] = -fine_sharpness[bucket] * distance
+                if distance < least:
+                    nearest_fine, least = place, distance
+            _softmax(chance_of_fine)
+            if index == nearest:
+                code[row] = nearest * fine_size + nearest_fine
+                confidence[row] = chance_of_coarse[index] * chance_of_fine[nearest_fine]
+            if want_posterior:
+                for place in range(fine_size):
+                    chances[row, index * fine_size + place] = chance_of_coarse[index] * chance_of_fine[place]

@@ -1,0 +1,216 @@
+"""Training of the encoder: one loop, one seed, early stopping on held-out merchants.
+
+A short warm-up without quantisation, then k-means++ and moving-average codebooks; when the network stands still the
+codebook is settled by k-means on whole sessions. Weights of the losses are trials' results, see ``docs/log.md``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoders.batches import Batch, BatchSource
+from encoders.errors import TrainingDataError
+from encoders.features import session_features, token_counts
+from encoders.model import BehaviourDecoder, SessionEncoder, Shape, infonce
+from encoders.quantiser import TreeQuantiser
+from encoders.sessionise import SessionLog
+
+#: Sessions that the codebook is settled on, and that k-means++ starts from.
+CODEBOOK_SESSIONS = 20_000
+#: Fewer sessions than this cannot fill a codebook.
+LEAST_SESSIONS = 200
+#: With fewer merchants buyers, not merchants, are held out.
+LEAST_MERCHANTS = 5
+HELD_OUT_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """Dials of one training run."""
+
+    shape: Shape = field(default_factory=Shape)
+    epochs: int = 12
+    batch: int = 512
+    learning_rate: float = 3e-3
+    warmup_share: float = 0.25
+    patience: int = 3
+    seed: int = 0
+    event_weight: float = 0.3
+    outcome_weight: float = 0.3
+    commitment_weight: float = 0.25
+    pair_weight: float = 1.0
+    pair_temperature: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """Mean losses of one epoch on the held-out part, and how the codebook is used."""
+
+    epoch: int
+    loss: float
+    events: float
+    outcome: float
+    pairs: float
+    restarted: int
+
+
+@dataclass(slots=True)
+class TrainedEncoder:
+    """What training leaves: the network, the codebook, and the course it took."""
+
+    encoder: SessionEncoder
+    quantiser: TreeQuantiser
+    options: TrainingOptions
+    history: list[EpochReport]
+
+
+def split_held_out(log: SessionLog, seed: int) -> tuple[SessionLog, SessionLog]:
+    """Return (training, held-out) sessions: whole merchants are held out, or whole buyers where merchants are few."""
+    present = np.unique(log.merchant)
+    if len(present) >= LEAST_MERCHANTS:
+        count = max(round(len(present) * HELD_OUT_SHARE), 1)
+        chosen = np.random.default_rng(seed).permutation(present)[:count]
+        held_out = np.isin(log.merchant, chosen)
+    else:
+        mixed = (log.key ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+        held_out = (mixed >> np.uint64(11)) / 2.0**53 < HELD_OUT_SHARE
+    return log.select(~held_out), log.select(held_out)
+
+
+def train(
+    training: SessionLog,
+    held_out: SessionLog,
+    options: TrainingOptions,
+    device: torch.device,
+    progress: Callable[[int, int, EpochReport | None], None] = lambda done, total, report: None,
+) -> TrainedEncoder:
+    """Train an encoder on ``training``, stopping early by ``held_out``.
+
+    ``progress`` is called after every batch with batches done, batches planned, and at the end of an epoch its report.
+    Raises TrainingDataError when there are too few sessions.
+    """
+    for name, log in (("training", training), ("held-out", held_out)):
+        if len(log) < max(LEAST_SESSIONS, options.shape.coarse) // (1 if name == "training" else 10):
+            raise TrainingDataError(f"{name} part: only {len(log)} sessions; give more events or fewer --codes.")
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        run = _Run(training, held_out, options, device)
+    return run.fit(progress)
+
+
+class _Run:
+    """State of one training run."""
+
+    def __init__(
+        self, training: SessionLog, held_out: SessionLog, options: TrainingOptions, device: torch.device
+    ) -> None:
+        shape = options.shape
+        self.options = options
+        self.device = device
+        self.training = training
+        self.batches = BatchSource(training, options.batch, options.seed, device)
+        source = BatchSource(held_out, options.batch, options.seed, device)
+        self.held_out = list(source.epoch())
+        self.encoder = SessionEncoder(shape).to(device)
+        self.decoder = BehaviourDecoder(shape).to(device)
+        self.quantiser = TreeQuantiser(shape.coarse, shape.fine, shape.type_width, shape.style_width).to(device)
+        self.quantising = False
+        self.generator = torch.Generator().manual_seed(options.seed)
+        rows = np.random.default_rng(options.seed).permutation(len(training))[:CODEBOOK_SESSIONS]
+        self.sample = training.select(np.sort(rows))
+        _, summaries = session_features(training.events, self.sample.starts, self.sample.lengths)
+        self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
+        self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
+
+    def fit(self, progress: Callable[[int, int, EpochReport | None], None]) -> TrainedEncoder:
+        options = self.options
+        weights = [*self.encoder.parameters(), *self.decoder.parameters()]
+        optimiser = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=1e-4)
+        planned = options.epochs * len(self.batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=planned)
+        warmup = round(options.epochs * options.warmup_share)
+        history: list[EpochReport] = []
+        best, best_loss, since_best = self._weights(), float("inf"), 0
+        for epoch in range(options.epochs):
+            if epoch == warmup:
+                self.quantising = True
+                self.quantiser.fit(self.latents(self.sample), options.seed)
+            restarted = 0
+            for number, batch in enumerate(self.batches.epoch()):
+                optimiser.zero_grad()
+                losses, codes = self._losses(batch)
+                losses[0].backward()
+                torch.nn.utils.clip_grad_norm_(weights, 1.0)
+                optimiser.step()
+                schedule.step()
+                if codes is not None:
+                    restarted += self.quantiser.update(*codes, self.generator)
+                progress(epoch * len(self.batches) + number + 1, planned, None)
+            report = self._evaluate(epoch, restarted)
+            history.append(report)
+            progress((epoch + 1) * len(self.batches), planned, report)
+            if not self.quantising:
+                continue
+            since_best += 1
+            if report.loss < best_loss:
+                best, best_loss, since_best = self._weights(), report.loss, 0
+            if since_best >= options.patience:
+                break
+        self.encoder.load_state_dict(best[0])
+        self.quantiser.load_state_dict(best[1])
+        self.quantiser.fit(self.latents(self.sample), options.seed, keep=True)
+        return TrainedEncoder(self.encoder.cpu().eval(), self.quantiser.cpu().eval(), options, history)
+
+    def _weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return (
+            {name: value.clone() for name, value in self.encoder.state_dict().items()},
+            {name: value.clone() for name, value in self.quantiser.state_dict().items()},
+        )
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
+        """Return (total, events, outcome, pairs) losses (4,) and what the codebook is to be updated with."""
+        options = self.options
+        latents = self.encoder(batch.tokens, batch.counts, batch.summaries)
+        kinds, _ = self.quantiser.split(latents)
+        codes = None
+        quantised, commitment = latents, latents.new_zeros(())
+        if self.quantising:
+            quantised, commitment, coarse, fine = self.quantiser(latents)
+            codes = latents.detach(), coarse, fine
+        whole = self.encoder.standardise(batch.whole)
+        events = self.decoder.event_loss(quantised, batch.previous, batch.owner, batch.targets)
+        outcome = self.decoder.outcome_loss(quantised, batch.stratum, batch.converted, whole)
+        rows = 2 * batch.pairs
+        pairs = infonce(kinds[:rows], batch.merchant[:rows], options.pair_temperature)
+        total = (
+            options.event_weight * events
+            + options.outcome_weight * outcome
+            + options.commitment_weight * commitment
+            + options.pair_weight * pairs
+        )
+        return torch.stack([total, events, outcome, pairs]), codes
+
+    @torch.no_grad()
+    def _evaluate(self, epoch: int, restarted: int) -> EpochReport:
+        means = torch.stack([self._losses(batch)[0] for batch in self.held_out]).mean(0).tolist()
+        return EpochReport(epoch, *means, restarted)
+
+    @torch.no_grad()
+    def latents(self, log: SessionLog, batch: int = 1024) -> Tensor:
+        return torch_latents(self.encoder, log, batch)
+
+
+@torch.no_grad()
+def torch_latents(encoder: SessionEncoder, log: SessionLog, batch: int = 1024) -> Tensor:
+    """Return the latents (n, D1 + D2) of whole sessions, computed by torch."""
+    device = encoder.summary_mean.device
+    parts = []
+    for start in range(0, len(log), batch):
+        rows = slice(start, start + batch)
+        tokens, summaries = session_features(log.events, log.starts[rows], log.lengths[rows])
+        counts = torch.from_numpy(token_counts(log.lengths[rows]).astype(np.int64))
+        parts.append(encoder(torch.from_numpy(tokens).to(device), counts, torch.from_numpy(summaries).to(device)))
+    return torch.cat(parts)

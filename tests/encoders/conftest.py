@@ -1,0 +1,93 @@
+"""A toy population with planted buyer types: small, quick, and no kin of the product's own generator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from encoders.sessionise import SessionLog
+from schemas.events import EVENT
+from schemas.taxonomy import EVENT_CODES
+
+_VIEW, _SEARCH = EVENT_CODES["product_viewed"], EVENT_CODES["search_submitted"]
+_ADD, _BUY = EVENT_CODES["product_added_to_cart"], EVENT_CODES["checkout_completed"]
+_HOUR_MS = 3_600_000
+
+#: mean events, mean pause in seconds, chance of a repeat view, of a search, of putting into the cart, of buying after it
+TYPES = (
+    (4, 20, 0.05, 0.02, 0.02, 0.1),
+    (16, 4, 0.05, 0.02, 0.02, 0.1),
+    (10, 40, 0.70, 0.02, 0.10, 0.2),
+    (8, 15, 0.05, 0.60, 0.10, 0.3),
+    (6, 10, 0.10, 0.10, 0.50, 0.9),
+    (12, 25, 0.30, 0.10, 0.40, 0.05),
+)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Sessions and the planted type of each."""
+
+    log: SessionLog
+    types: npt.NDArray[np.int64]
+
+
+def _events(random: np.random.Generator, kind: int, start_ms: int, catalogue: int) -> npt.NDArray[np.void]:
+    depth, pause_s, repeat, search, add, buy = TYPES[kind]
+    count = 1 + random.poisson(depth - 1)
+    events = np.zeros(count, EVENT)
+    pauses_ms = (random.gamma(2.0, pause_s / 2.0, count) * 1000).astype(np.int64)
+    events["t"] = start_ms + np.cumsum(pauses_ms)
+    events["id"] = random.integers(1, 2**63, count)
+    events["device"] = random.integers(1, 4)
+    events["quantity"] = 1
+    events["price"] = np.nan
+    product = 0
+    in_cart = False
+    for event in events:
+        if random.random() < search:
+            event["event"], event["query"] = _SEARCH, 1 + random.integers(50)
+            continue
+        if product == 0 or random.random() > repeat:
+            product = catalogue * 1000 + 1 + int(random.integers(200))
+        event["product"], event["category"], event["price"] = product, product % 7 + 1, 500 + product % 200 * 20
+        event["event"] = _VIEW
+        if random.random() < add:
+            event["event"], in_cart = _ADD, True
+    if in_cart and random.random() < buy:
+        events[-1]["event"] = _BUY
+    return events
+
+
+@pytest.fixture(scope="session")
+def populate() -> Callable[[int, int, int], Population]:
+    """Return a function of (merchants, buyers a merchant, seed) that makes a population of about two sessions a buyer."""
+
+    def make(merchants: int, buyers: int, seed: int) -> Population:
+        random = np.random.default_rng(seed)
+        parts, keys, owners, types = [], [], [], []
+        for merchant in range(merchants):
+            mix = random.dirichlet(np.full(len(TYPES), 2.0))
+            for buyer in range(buyers):
+                kind = int(random.choice(len(TYPES), p=mix))
+                for visit in range(1 + random.poisson(1.0)):
+                    start_ms = 1_700_000_000_000 + (visit * 24 + int(random.integers(12))) * _HOUR_MS
+                    parts.append(_events(random, kind, start_ms, merchant))
+                    keys.append(merchant * buyers + buyer)
+                    owners.append(merchant)
+                    types.append(kind)
+        lengths = np.array([len(part) for part in parts])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        log = SessionLog(
+            np.concatenate(parts),
+            starts,
+            lengths,
+            np.array(keys, np.uint64),
+            np.array(owners, np.int32),
+            tuple(f"shop-{index}" for index in range(merchants)),
+        )
+        return Population(log, np.array(types))
+
+    return make
