@@ -1,0 +1,219 @@
+"""Has a merchant's mix of buyer types changed? A first detector over blocks of final sessions. Pure.
+
+Sessions are taken in blocks of a fixed number. Each block is compared with the merchant's baseline by Jensen–Shannon
+divergence; what two samples of one and the same mix would show anyway is taken off, and the rest, in standard
+deviations, is watched by Page's cumulative sum (Page 1954; river's PageHinkley). An alarm needs both: the sum over its
+threshold, and the last blocks together further from the baseline than their size and a practical floor explain.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log, sqrt
+
+import numpy as np
+import numpy.typing as npt
+from river.drift import PageHinkley
+
+F64 = npt.NDArray[np.float64]
+
+DETECTOR = "page_hinkley_js"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRules:
+    """Dials of the detector; the defaults are measured in docs/distributions.md."""
+
+    #: Sessions in a block: small enough to react within a few hundred sessions, large enough to hold 16 to 64 codes.
+    block_sessions: int = 100
+    #: Blocks pooled into the "recent" side of an alarm, and kept out of the baseline until they are older than that.
+    recent_blocks: int = 3
+    #: Least blocks of a baseline before anything is judged.
+    baseline_blocks: int = 5
+    #: A baseline takes in blocks until it spans this long in event time, so that it knows every hour of the day.
+    baseline_ms: int = 86_400_000
+    #: Least divergence, in nats, that anybody should be told about: some ten points of the mix moved.
+    floor_nats: float = 0.01
+    #: Standard deviations that the pooled recent blocks must be away from the baseline.
+    least_deviations: float = 4.0
+    #: Page-Hinkley: what a block may deviate for free, and the sum of the rest that rings, in standard deviations.
+    allowance: float = 1.0
+    threshold: float = 8.0
+    #: One block counts for this much at most, so that a single odd block never rings alone.
+    block_limit: float = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How far two samples of codes lie apart. ``n_effective`` is the harmonic size that sets their noise.
+
+    divergence  Jensen–Shannon divergence in nats less its expectation for two samples of one mix
+    deviation   the same in standard deviations of that expectation
+    """
+
+    divergence: float
+    deviation: float
+    n_effective: float
+
+
+@dataclass(frozen=True, slots=True)
+class DriftAlarm:
+    """A change of mix. Times are event times in ms UTC; ``statistic`` and ``threshold`` are nats.
+
+    ``movers`` holds (code, share in the baseline, share in the recent blocks), largest change first.
+    """
+
+    detected_at_ms: int
+    statistic: float
+    threshold: float
+    n_effective: float
+    baseline_start_ms: int
+    baseline_end_ms: int
+    baseline_sessions: int
+    recent_sessions: int
+    movers: list[tuple[int, float, float]]
+
+
+class _Block:
+    """Codes of some sessions and the time they span."""
+
+    __slots__ = ("codes", "end_ms", "sessions", "start_ms")
+
+    def __init__(self) -> None:
+        self.codes: Counter[int] = Counter()
+        self.sessions = 0
+        self.start_ms = 0
+        self.end_ms = 0
+
+    def add(self, code: int, ended_ms: int) -> None:
+        self.start_ms = min(self.start_ms, ended_ms) if self.sessions else ended_ms
+        self.end_ms = max(self.end_ms, ended_ms)
+        self.codes[code] += 1
+        self.sessions += 1
+
+    def merge(self, other: "_Block") -> None:
+        self.start_ms = min(self.start_ms, other.start_ms) if self.sessions else other.start_ms
+        self.end_ms = max(self.end_ms, other.end_ms)
+        self.codes.update(other.codes)
+        self.sessions += other.sessions
+
+
+class DriftDetector:
+    """Watches one merchant's final sessions of one codebook version; deterministic in their sequence.
+
+    ``update(code, ended_ms)`` for each session; it returns an alarm when the mix has changed and then starts a new
+    baseline from the block that rang. Alarms need sessions, not time: a merchant without traffic never rings.
+    """
+
+    def __init__(self, rules: DriftRules) -> None:
+        self._rules = rules
+        self._block = _Block()
+        self._recent: deque[_Block] = deque()
+        self._baseline = _Block()
+        self._absorbed = 0
+        self._cusum = self._fresh_cusum()
+
+    def update(self, code: int, ended_ms: int) -> DriftAlarm | None:
+        """Take in one final session; return the alarm it rang, if any."""
+        self._block.add(code, ended_ms)
+        if self._block.sessions < self._rules.block_sessions:
+            return None
+        block, self._block = self._block, _Block()
+        return self._judge(block)
+
+    def _judge(self, block: _Block) -> DriftAlarm | None:
+        self._recent.append(block)
+        alarm = None
+        if self._absorbed >= self._rules.baseline_blocks:
+            deviation = shift(self._baseline.codes, block.codes).deviation
+            self._cusum.update(min(deviation, self._rules.block_limit))
+            if self._cusum.drift_detected:
+                alarm = self._alarm()
+        if alarm is not None:
+            self._recent.clear()
+            self._baseline = block
+            self._absorbed = 1
+            self._cusum = self._fresh_cusum()
+        elif len(self._recent) > self._rules.recent_blocks:
+            self._absorb(self._recent.popleft())
+        return alarm
+
+    def _absorb(self, block: _Block) -> None:
+        """Let the baseline grow until it has enough blocks and spans a day; from then on it stands still."""
+        spans_ms = self._baseline.end_ms - self._baseline.start_ms
+        if self._absorbed < self._rules.baseline_blocks or spans_ms < self._rules.baseline_ms:
+            self._baseline.merge(block)
+            self._absorbed += 1
+
+    def _alarm(self) -> DriftAlarm | None:
+        """Return an alarm if the recent blocks together are far enough from the baseline to be worth telling."""
+        recent = _Block()
+        for block in self._recent:
+            recent.merge(block)
+        found = shift(self._baseline.codes, recent.codes)
+        deviation_nats = found.divergence / found.deviation if found.deviation else 0.0
+        threshold = max(self._rules.floor_nats, self._rules.least_deviations * deviation_nats)
+        if found.divergence <= threshold:
+            return None
+        return DriftAlarm(
+            detected_at_ms=recent.end_ms,
+            statistic=found.divergence,
+            threshold=threshold,
+            n_effective=found.n_effective,
+            baseline_start_ms=self._baseline.start_ms,
+            baseline_end_ms=self._baseline.end_ms,
+            baseline_sessions=self._baseline.sessions,
+            recent_sessions=recent.sessions,
+            movers=movers(self._baseline.codes, recent.codes),
+        )
+
+    def _fresh_cusum(self) -> PageHinkley:
+        # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
+        rules = self._rules
+        return PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")
+
+
+def shift(baseline: Mapping[int, int], recent: Mapping[int, int]) -> Shift:
+    """Return how far two samples of codes lie apart, beyond what chance alone would show.
+
+    For m and n sessions of one mix over K codes, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom
+    (second-order expansion of JS; with m → ∞ its mean is the (K − 1) / (8n) of docs/distributions.md). A code so rare
+    that it is hardly ever drawn adds less than one degree of freedom: at most p·ln 2 nats, hence 8·ln 2·p·n_effective.
+    Neither sample may be empty.
+    """
+    codes = sorted(baseline.keys() | recent.keys())
+    p, m = _shares(baseline, codes)
+    q, n = _shares(recent, codes)
+    n_effective = m * n / (m + n)
+    pooled = (m * p + n * q) / (m + n)
+    kinds = float(np.minimum(1.0, 8.0 * log(2.0) * pooled * n_effective).sum())
+    freedom = max(kinds - 1.0, 1.0)
+    chance = freedom / (8.0 * n_effective)
+    divergence = js_divergence(p, q) - chance
+    return Shift(divergence, divergence / (sqrt(2.0 * freedom) / (8.0 * n_effective)), n_effective)
+
+
+def js_divergence(p: F64, q: F64) -> float:
+    """Return the Jensen–Shannon divergence of two (K,) mixes in nats, between 0 and ln 2 (Lin 1991)."""
+    middle = 0.5 * (p + q)
+    return 0.5 * (_kl(p, middle) + _kl(q, middle))
+
+
+def movers(baseline: Mapping[int, int], recent: Mapping[int, int], most: int = 5) -> list[tuple[int, float, float]]:
+    """Return the codes whose share changed most: (code, share before, share now), largest change first."""
+    codes = sorted(baseline.keys() | recent.keys())
+    p, _ = _shares(baseline, codes)
+    q, _ = _shares(recent, codes)
+    ranked = sorted(zip(codes, p.tolist(), q.tolist(), strict=True), key=lambda row: (-abs(row[2] - row[1]), row[0]))
+    return ranked[:most]
+
+
+def _shares(counts: Mapping[int, int], codes: list[int]) -> tuple[F64, float]:
+    values = np.array([counts.get(code, 0) for code in codes], dtype=np.float64)
+    whole = float(values.sum())
+    return values / whole, whole
+
+
+def _kl(p: F64, q: F64) -> float:
+    present = p > 0
+    return float((p[present] * np.log(p[present] / q[present])).sum())
