@@ -24,6 +24,12 @@ class Settings(BaseSettings):
     data: Path = Field(Path("../shared/data"), description="Folder of real click logs, for the tests that use them.")
     schema_registry: str = Field("", description="Confluent-compatible registry URL; empty uses the packaged schemas.")
 
+    group: str = Field("simpersona", description="Consumer group of the workers, also the Faust app's id.")
+    catalogue: Path | None = Field(None, description="Catalogue file (Parquet) that the demo storefront shows.")
+    pseudonym_secret: str = Field(
+        "development-only", description="Key of the gateway's client pseudonyms; set your own in production."
+    )
+
     partitions: int = Field(4, ge=1, description="Partitions of the topics the product creates.")
     replication: int = Field(1, ge=1, description="Replication factor of the topics the product creates.")
 
