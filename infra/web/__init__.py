@@ -1,0 +1,1 @@
+"""The web pages: the live dashboard, the gateway that takes clicks over HTTP, and the demo storefront."""

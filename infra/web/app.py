@@ -1,0 +1,49 @@
+"""One web process: the dashboard at /, the gateway at /collect, the demo storefront at /shop."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from infra.web.catalogue import Shops
+from infra.web.dashboard import Dashboard
+from infra.web.gateway import Gateway
+from infra.web.readings import Readings
+from infra.web.storefront import Storefront
+from schemas.settings import Settings
+
+_STATIC = Path(__file__).with_name("static")
+
+
+def build_web(settings: Settings) -> Starlette:
+    """Return the app; it starts without broker or store and says so on its pages until they answer.
+
+    The storefront is there only when ``settings.catalogue`` names a file; CatalogueError if it is unreadable.
+    """
+    readings = Readings(settings.clickhouse)
+    gateway = Gateway(settings.kafka, settings.pseudonym_secret)
+    dashboard = Dashboard(readings, settings.kafka, settings.group)
+    routes = [
+        *dashboard.routes(),
+        *gateway.routes(),
+        Route("/health", _health),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+    ]
+    if settings.catalogue is not None:
+        routes += Storefront(Shops(settings.catalogue), readings, gateway).routes()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        gateway.close()
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+async def _health(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})

@@ -1,0 +1,28 @@
+"""The settings table in the docs lists every setting with its default and what it does."""
+
+from pathlib import Path
+
+import pytest
+
+from schemas.settings import Settings
+
+pytestmark = pytest.mark.fast
+TABLE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_every_setting_is_documented_as_it_is(name: str) -> None:
+    field = Settings.model_fields[name]
+    shown = "" if field.default in (None, "") else f"`{field.default}`"
+    row = f"| `SIMPERSONA_{name.upper()}` | {shown} | {field.description} |"
+    assert row in TABLE.read_text().splitlines()
+
+
+def test_the_table_lists_nothing_else() -> None:
+    rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| `SIMPERSONA_")]
+    assert len(rows) == len(Settings.model_fields)
+
+
+def test_a_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMPERSONA_GAP_MS", "60000")
+    assert Settings().gap_ms == 60_000
