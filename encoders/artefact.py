@@ -36,6 +36,13 @@ def content_version(network: bytes, codebook: bytes) -> str:
     return f"cb-{digest[:10]}"
 
 
+def check_target(folder: Path) -> None:
+    """Raise ArtefactError when ``folder`` is something that an encoder must not replace; for asking before training."""
+    taken = folder.exists() and not (folder / MANIFEST_FILE).is_file()
+    if taken and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArtefactError(f"{folder}: holds something that is no encoder; name another folder.")
+
+
 def write_artefact(
     folder: Path, network: bytes, codebook: Codebook, personas: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> Manifest:
@@ -44,8 +51,7 @@ def write_artefact(
     An artefact that is there already is replaced; anything else there is left alone. Raises ArtefactError when
     ``folder`` holds something else or cannot be written.
     """
-    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ArtefactError(f"{folder}: holds something that is no encoder; name another folder.")
+    check_target(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

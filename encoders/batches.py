@@ -151,4 +151,5 @@ class _PairIndex:
         count = self._count[buyers]
         one = random.integers(0, count)
         other = (one + random.integers(1, count)) % count
-        return self._first[buyers][:, None] + np.stack([one, other], axis=1)
+        rows: I64 = self._first[buyers][:, None] + np.stack([one, other], axis=1)
+        return rows

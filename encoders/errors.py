@@ -25,3 +25,7 @@ class TrainingDataError(EncodersError):
 
 class ArtefactError(EncodersError):
     """An encoder folder is absent, incomplete, altered or made for other features than this release computes."""
+
+
+class GeneratorError(EncodersError):
+    """A generator run has a size that makes no sense, or one of its files cannot be written."""

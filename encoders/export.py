@@ -23,10 +23,13 @@ def to_onnx(encoder: SessionEncoder) -> bytes:
     Equal weights give equal bytes.
     """
     width = encoder.gru.hidden_size
+    gru_weights = dict(encoder.gru.named_parameters())
     constants = {
-        "input_weight": _gates(encoder.gru.weight_ih_l0, width)[None],
-        "state_weight": _gates(encoder.gru.weight_hh_l0, width)[None],
-        "bias": np.concatenate([_gates(encoder.gru.bias_ih_l0, width), _gates(encoder.gru.bias_hh_l0, width)])[None],
+        "input_weight": _gates(gru_weights["weight_ih_l0"], width)[None],
+        "state_weight": _gates(gru_weights["weight_hh_l0"], width)[None],
+        "bias": np.concatenate([_gates(gru_weights["bias_ih_l0"], width), _gates(gru_weights["bias_hh_l0"], width)])[
+            None
+        ],
         "mean": _array(encoder.summary_mean),
         "scale": _array(encoder.summary_scale),
         "low": np.array(-SUMMARY_LIMIT, np.float32),

@@ -46,6 +46,16 @@ class SessionLog:
             self.events, self.starts[rows], self.lengths[rows], self.key[rows], self.merchant[rows], self.merchants
         )
 
+    def limit(self, sessions: int, seed: int) -> "SessionLog":
+        """Return whole buyers, chosen by seed, with at most ``sessions`` sessions together."""
+        if len(self) <= sessions:
+            return self
+        buyers, of_row, counts = np.unique(self.key, return_inverse=True, return_counts=True)
+        order = np.random.default_rng(seed).permutation(len(buyers))
+        chosen = np.zeros(len(buyers), bool)
+        chosen[order[np.cumsum(counts[order]) <= sessions]] = True
+        return self.select(chosen[of_row])
+
     def batch(self) -> SessionBatch:
         """Return the sessions as the encoder takes them, events copied one session after another."""
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths)])

@@ -142,7 +142,7 @@ class _Run:
             for number, batch in enumerate(self.batches.epoch()):
                 optimiser.zero_grad()
                 losses, codes = self._losses(batch)
-                losses[0].backward()
+                losses[0].backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(weights, 1.0)
                 optimiser.step()
                 schedule.step()
@@ -195,8 +195,9 @@ class _Run:
 
     @torch.no_grad()
     def _evaluate(self, epoch: int, restarted: int) -> EpochReport:
-        means = torch.stack([self._losses(batch)[0] for batch in self.held_out]).mean(0).tolist()
-        return EpochReport(epoch, *means, restarted)
+        means = torch.stack([self._losses(batch)[0] for batch in self.held_out]).mean(0)
+        loss, events, outcome, pairs = means.tolist()
+        return EpochReport(epoch, loss, events, outcome, pairs, restarted)
 
     @torch.no_grad()
     def latents(self, log: SessionLog, batch: int = 1024) -> Tensor:

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
+from encoders.event_log import ARROW_SCHEMA
 from encoders.sessionise import SessionLog
 from schemas.events import EVENT
-from schemas.taxonomy import EVENT_CODES
+from schemas.taxonomy import DEVICES, EVENT_CODES, EVENT_NAMES
 
 _VIEW, _SEARCH = EVENT_CODES["product_viewed"], EVENT_CODES["search_submitted"]
 _ADD, _BUY = EVENT_CODES["product_added_to_cart"], EVENT_CODES["checkout_completed"]
 _HOUR_MS = 3_600_000
 
-#: mean events, mean pause in seconds, chance of a repeat view, of a search, of putting into the cart, of buying after it
+#: mean events, mean pause in seconds, chance of a repeat view, a search, putting into the cart, buying after it
 TYPES = (
     (4, 20, 0.05, 0.02, 0.02, 0.1),
     (16, 4, 0.05, 0.02, 0.02, 0.1),
@@ -32,6 +34,34 @@ class Population:
 
     log: SessionLog
     types: npt.NDArray[np.int64]
+
+
+def event_table(log: SessionLog) -> pa.Table:
+    """Return the sessions as a canonical event log whose ids are written-out hashes."""
+    rows = []
+    for session in range(len(log)):
+        for event in log.events[log.starts[session] : log.starts[session] + log.lengths[session]]:
+            time_ms = int(event["t"])
+            rows.append(
+                {
+                    "event_id": str(event["id"]),
+                    "merchant_id": log.merchants[log.merchant[session]],
+                    "client_id": f"client-{log.key[session]}",
+                    "event_name": EVENT_NAMES[event["event"]],
+                    "occurred_at": time_ms,
+                    "received_at": time_ms + 50,
+                    "product_id": str(event["product"]) if event["product"] else None,
+                    "category": str(event["category"]) if event["category"] else None,
+                    "price_minor": None if np.isnan(event["price"]) else int(event["price"]),
+                    "quantity": int(event["quantity"]),
+                    "query": str(event["query"]) if event["query"] else None,
+                    "device": DEVICES[event["device"]],
+                    "is_bot": False,
+                    "schema_version": 1,
+                }
+            )
+    rows.sort(key=lambda row: row["occurred_at"])
+    return pa.Table.from_pylist(rows, ARROW_SCHEMA)
 
 
 def _events(random: np.random.Generator, kind: int, start_ms: int, catalogue: int) -> npt.NDArray[np.void]:
@@ -63,7 +93,7 @@ def _events(random: np.random.Generator, kind: int, start_ms: int, catalogue: in
 
 @pytest.fixture(scope="session")
 def populate() -> Callable[[int, int, int], Population]:
-    """Return a function of (merchants, buyers a merchant, seed) that makes a population of about two sessions a buyer."""
+    """Return a function of (merchants, buyers a merchant, seed): a population of about two sessions a buyer."""
 
     def make(merchants: int, buyers: int, seed: int) -> Population:
         random = np.random.default_rng(seed)
