@@ -1,0 +1,71 @@
+"""A merchant's shelves, made once and walked by any number of simulated shoppers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agent_runtime.actions import ACTIONS, PRICE_HIGHER, PRICE_LOWER, PRICE_RELATIONS
+from agent_runtime.draws import F64
+from agent_runtime.errors import ShopError
+from agent_runtime.shop import Shop
+from schemas.events import I64
+
+Mask = npt.NDArray[np.bool_]
+
+LOWER, SIMILAR, HIGHER = PRICE_RELATIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Products of one category by price: places in the shop's list, prices as the decoder reads them, popularity.
+
+    places, prices, weights  (n,) in the same order; ``position`` finds a place on the shelf
+    """
+
+    places: I64
+    prices: F64
+    weights: F64
+    position: dict[int, int]
+
+    def price_range(self, relation: str, price_sum: float, prices: int) -> tuple[int, int]:
+        """Return the part of the shelf that is lower, similar or higher than the mean ``price_sum / prices``.
+
+        Without a price on either side everything is similar, as ``retrace`` has it.
+        """
+        if prices == 0 or not self.prices[-1] > 0.0:
+            return (0, len(self.prices)) if relation == SIMILAR else (0, 0)
+        ratio = self.prices * prices / price_sum
+        low = int(np.searchsorted(ratio, PRICE_LOWER, side="left"))
+        high = int(np.searchsorted(ratio, PRICE_HIGHER, side="right"))
+        return {LOWER: (0, low), SIMILAR: (low, high), HIGHER: (high, len(ratio))}[relation]
+
+
+class Storefront:
+    """What a merchant shows. Raises ShopError when the shop has no products."""
+
+    def __init__(self, shop: Shop) -> None:
+        if not shop.products:
+            raise ShopError(f"Merchant {shop.merchant_id} has no products to show.")
+        self.shop = shop
+        self.offered: Mask = np.array([shop.capabilities.offers(action) for action in ACTIONS])
+        # Prices travel as float32; comparing what the decoder will see keeps relations exact.
+        self.prices = [float(np.float32(product.price_minor or 0)) for product in shop.products]
+        by_category: dict[str | None, list[int]] = {}
+        for place, product in enumerate(shop.products):
+            by_category.setdefault(product.category, []).append(place)
+        self.everything = self._shelf(list(range(len(shop.products))))
+        self.shelves = {category: self._shelf(places) for category, places in by_category.items()}
+        self.categories = tuple(name for name in self.shelves if name is not None)
+        self.category_weights = {name: float(self.shelves[name].weights.sum()) for name in self.categories}
+        self.queries = tuple(text for text, _ in shop.queries)
+        self.query_weights = np.array([count for _, count in shop.queries], np.float64)
+
+    def _shelf(self, places: list[int]) -> Shelf:
+        places = sorted(places, key=lambda place: (self.prices[place], place))
+        return Shelf(
+            np.array(places, np.int64),
+            np.array([self.prices[place] for place in places], np.float64),
+            np.array([self.shop.products[place].views for place in places], np.float64),
+            {place: position for position, place in enumerate(places)},
+        )

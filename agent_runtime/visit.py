@@ -1,0 +1,298 @@
+"""One shopper's session in a storefront: what can be done next, and the click that comes of it.
+
+The visit keeps the same view of the session as ``agent_runtime.retrace`` does, so that the clicks it makes read back
+as the actions taken.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent_runtime.actions import ACTIONS, NEW, PRICE_HIGHER, PRICE_LOWER, RETURN, SAME, Action
+from agent_runtime.capabilities import FIELDS
+from agent_runtime.draws import F64, Purpose, draw
+from agent_runtime.errors import ShopError
+from agent_runtime.storefront import HIGHER, LOWER, SIMILAR, Mask, Shelf, Storefront
+from schemas.events import I64
+
+#: More than one of a product: two, sometimes up to this many.
+_MOST_OF_ONE = 4
+#: Events whose price is the whole cart's, as the ClickEvent contract has it.
+_TOTALS = frozenset({"cart_viewed", "checkout_started", "payment_info_submitted", "checkout_completed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """What the storefront says about one click, before it has a time and a shopper; columns as in ClickEvent."""
+
+    event: str
+    product_id: str | None
+    category: str | None
+    price_minor: int | None
+    quantity: int | None
+    query: str | None
+    url_path: str
+
+
+@dataclass(slots=True)
+class Visit:
+    """One shopper's session. ``seed`` and ``agent`` number its random draws; nothing else does."""
+
+    storefront: Storefront
+    seed: int
+    agent: int
+    step: int = 0
+    seen: list[int] = field(default_factory=list)
+    last: int | None = None
+    category: str | None = None
+    categories: list[str] = field(default_factory=list)
+    query: str | None = None
+    price_sum: float = 0.0
+    prices: int = 0
+    cart: list[tuple[int, int]] = field(default_factory=list)
+    done: set[str] = field(default_factory=set)
+    drawn: dict[str, str | None] = field(default_factory=dict)
+
+    def moves(self) -> Mask:
+        """Return which of ``ACTIONS`` the storefront serves now, (A,) bool."""
+        mask = self.storefront.offered.copy()
+        for index in np.flatnonzero(mask):
+            mask[index] = self._possible(ACTIONS[index])
+        return mask
+
+    def take(self, action: Action) -> Click:
+        """Do one action and return its click. Call only what ``moves`` allows: else ShopError."""
+        if not self._possible(action):
+            raise ShopError(f"{self.storefront.shop.merchant_id} does not serve {action.name} at this point.")
+        product, quantity, category = None, 1, None
+        match action.event:
+            case "collection_viewed":
+                category = self._category(action.category)
+                self._enter(category, "collection_viewed")
+            case "search_submitted":
+                self.query = self._search(action.item)
+            case "product_viewed":
+                product = self._viewed(action)
+            case "product_added_to_cart":
+                product, quantity = self._added(action)
+            case "product_removed_from_cart":
+                product, quantity = self._removed()
+            case "cart_viewed" | "checkout_started" | "payment_info_submitted" | "checkout_completed":
+                product = self.cart[-1][0] if self.cart else self.last
+        click = self._click(action.event, product, quantity, category)
+        self.done.add(action.event)
+        if action.event == "checkout_completed":
+            self.cart, self.done = [], set()
+        self.step += 1
+        self.drawn.clear()
+        return click
+
+    def _fills(self, event: str, column: str) -> bool:
+        return self.storefront.shop.capabilities.fills(event, column)
+
+    def _possible(self, action: Action) -> bool:
+        if action.event not in self.storefront.shop.capabilities.events or not self._paid_for(action.event):
+            return False
+        match action.event:
+            case "collection_viewed":
+                if not self._fills("collection_viewed", "category"):
+                    return action.category == SAME
+                return self._category(action.category) is not None
+            case "search_submitted":
+                if not self._fills("search_submitted", "query"):
+                    return action.item == NEW
+                if action.item == SAME:
+                    return self.query is not None
+                return any(text != self.query for text in self.storefront.queries[:2])
+            case "product_viewed":
+                return self._viewable(action)
+            case "product_added_to_cart":
+                return self._addable(action)
+        return True
+
+    def _paid_for(self, event: str) -> bool:
+        """Say whether what always comes before this event has come, and lies in the cart where it must."""
+        owed = self.storefront.shop.capabilities.requires.get(event, frozenset())
+        needs_cart = "product_added_to_cart" in owed and event != "cart_viewed"
+        return owed <= self.done and (bool(self.cart) or not needs_cart)
+
+    def _viewable(self, action: Action) -> bool:
+        named = self._fills("product_viewed", "product_id")
+        if action.item == SAME:
+            return named and self.last is not None
+        if action.item == RETURN:
+            return named and bool(self._returnable(action.price))
+        return self._has_fresh(action.category, action.price)
+
+    def _addable(self, action: Action) -> bool:
+        if action.quantity == "many" and not self._fills("product_added_to_cart", "quantity"):
+            return False
+        if not self._fills("product_added_to_cart", "product_id"):
+            return action.item == SAME
+        if action.item == SAME:
+            return self.last is not None
+        if action.item == RETURN:
+            return any(place != self.last for place in self.seen)
+        return len(self.seen) < len(self.storefront.shop.products)
+
+    def _category(self, relation: str) -> str | None:
+        """Return the category that a relation stands for at this step, None when there is none."""
+        if relation == SAME:
+            return self.category
+        if relation not in self.drawn:
+            self.drawn[relation] = self._draw_category(relation)
+        return self.drawn[relation]
+
+    def _draw_category(self, relation: str) -> str | None:
+        if relation == NEW:
+            names = [name for name in self.storefront.categories if name not in self.categories]
+            purpose = Purpose.CATEGORY_NEW
+        else:
+            names = [name for name in self.categories if name != self.category]
+            purpose = Purpose.CATEGORY_RETURN
+        weights = np.array([self.storefront.category_weights[name] for name in names])
+        return names[self._pick(weights, purpose)] if names else None
+
+    def _has_fresh(self, relation: str, price: str) -> bool:
+        shelf = self._shelf_of(relation, "product_viewed")
+        if shelf is None:
+            return False
+        low, high = shelf.price_range(price, self.price_sum, self.prices)
+        return high - low > sum(low <= shelf.position.get(place, -1) < high for place in self.seen)
+
+    def _fresh(self, relation: str, price: str, event: str) -> tuple[I64, F64]:
+        """Return places and popularity of the products of one category and price relation that were not seen yet."""
+        shelf = self._shelf_of(relation, event)
+        if shelf is None:
+            return np.empty(0, np.int64), np.empty(0)
+        whole = (0, len(shelf.places))
+        low, high = shelf.price_range(price, self.price_sum, self.prices) if price else whole
+        return self._unseen(shelf, low, high)
+
+    def _unseen(self, shelf: Shelf, low: int, high: int) -> tuple[I64, F64]:
+        unseen = ~np.isin(shelf.places[low:high], self.seen)
+        return shelf.places[low:high][unseen], shelf.weights[low:high][unseen]
+
+    def _shelf_of(self, relation: str, event: str) -> Shelf | None:
+        if self._fills(event, "category") and self.storefront.categories:
+            category = self._category(relation)
+            return None if category is None else self.storefront.shelves[category]
+        if relation != SAME:
+            return None
+        return self.storefront.shelves.get(self.category, self.storefront.everything)
+
+    def _relation(self, price: float) -> str:
+        if self.prices == 0 or not price > 0.0:
+            return SIMILAR
+        ratio = price * self.prices / self.price_sum
+        return LOWER if ratio < PRICE_LOWER else HIGHER if ratio > PRICE_HIGHER else SIMILAR
+
+    def _returnable(self, relation: str) -> list[int]:
+        carried = self._fills("product_viewed", "price_minor")
+        return [
+            place
+            for place in self.seen
+            if place != self.last
+            and (self._relation(self.storefront.prices[place]) if carried else SIMILAR) == relation
+        ]
+
+    def _pick(self, weights: F64, purpose: Purpose) -> int:
+        """Return the place drawn in proportion to ``weights`` (0 when there is nothing to choose from)."""
+        if len(weights) < 2:
+            return 0
+        heap = np.cumsum(weights)
+        at = draw(self.seed, self.agent, self.step, purpose) * heap[-1]
+        return min(int(np.searchsorted(heap, at, side="right")), len(heap) - 1)
+
+    def _popular(self, candidates: tuple[I64, F64]) -> int:
+        places, weights = candidates
+        return int(places[self._pick(weights, Purpose.PRODUCT)])
+
+    def _viewed(self, action: Action) -> int:
+        if action.item == SAME and self.last is not None:
+            place = self.last
+        elif action.item == RETURN:
+            choice = self._returnable(action.price)
+            place = choice[self._pick(np.ones(len(choice)), Purpose.PRODUCT)]
+        else:
+            place = self._popular(self._fresh(action.category, action.price, "product_viewed"))
+        self._notice(place, "product_viewed")
+        self._enter(self.storefront.shop.products[place].category, "product_viewed")
+        price = self.storefront.prices[place]
+        if price > 0.0 and self._fills("product_viewed", "price_minor"):
+            self.price_sum += price
+            self.prices += 1
+        return place
+
+    def _added(self, action: Action) -> tuple[int, int]:
+        everything = self.storefront.everything
+        if action.item == SAME:
+            anything = (everything.places, everything.weights)
+            place = self.last if self.last is not None else self._popular(anything)
+        elif action.item == RETURN:
+            others = [place for place in self.seen if place != self.last]
+            place = others[self._pick(np.ones(len(others)), Purpose.PRODUCT)]
+        else:
+            near = self._fresh(SAME, "", "product_added_to_cart")
+            place = self._popular(near if len(near[0]) else self._unseen(everything, 0, len(everything.places)))
+        self._notice(place, "product_added_to_cart")
+        quantity = 1
+        if action.quantity == "many":
+            spread = draw(self.seed, self.agent, self.step, Purpose.QUANTITY) ** 2
+            quantity = 2 + int(spread * (_MOST_OF_ONE - 1))
+        self.cart.append((place, quantity))
+        return place, quantity
+
+    def _removed(self) -> tuple[int | None, int]:
+        if not self.cart:
+            return self.last, 1
+        return self.cart.pop(self._pick(np.ones(len(self.cart)), Purpose.PRODUCT))
+
+    def _search(self, item: str) -> str | None:
+        if item == SAME or not self.storefront.queries:
+            return self.query
+        weights = np.where(np.array(self.storefront.queries) == (self.query or ""), 0.0, self.storefront.query_weights)
+        return self.storefront.queries[self._pick(weights, Purpose.QUERY)]
+
+    def _notice(self, place: int, event: str) -> None:
+        if self._fills(event, "product_id"):
+            self.last = place
+            if place not in self.seen:
+                self.seen.append(place)
+
+    def _enter(self, category: str | None, event: str) -> None:
+        if category is not None and self._fills(event, "category"):
+            self.category = category
+            if category not in self.categories:
+                self.categories.append(category)
+
+    def _click(self, event: str, place: int | None, quantity: int, category: str | None) -> Click:
+        product = None if place is None else self.storefront.shop.products[place]
+        price = None if product is None else product.price_minor
+        if event in _TOTALS and self.cart:
+            # Price times quantity is the cart's total there, whatever was in it.
+            price = sum((self.storefront.shop.products[p].price_minor or 0) * count for p, count in self.cart)
+        values = {
+            "product_id": None if product is None else product.product_id,
+            "category": category if product is None else product.category,
+            "price_minor": price or None,
+            "quantity": None if product is None else quantity,
+            "query": self.query,
+        }
+        carried = {column: values[column] if self._fills(event, column) else None for column in FIELDS}
+        return Click(event=event, url_path=_path(event, product and product.product_id, category), **carried)  # type: ignore[arg-type]
+
+
+def _path(event: str, product_id: str | None, category: str | None) -> str:
+    match event:
+        case "collection_viewed":
+            return f"/collections/{category or 'all'}"
+        case "search_submitted":
+            return "/search"
+        case "product_viewed":
+            return f"/products/{product_id}"
+        case "product_added_to_cart" | "product_removed_from_cart" | "cart_viewed":
+            return "/cart"
+        case "checkout_started" | "payment_info_submitted" | "checkout_completed":
+            return "/checkout"
+    return "/"
