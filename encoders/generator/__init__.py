@@ -1,0 +1,1 @@
+"""A world of shops and shoppers with planted buyer types: synthetic traffic whose truth is known."""
