@@ -13,3 +13,19 @@ class RetryLater(StreamError):  # noqa: N818 - named for what to do, not for wha
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SessionRuleError(StreamError):
+    """A session rule (gap, lateness, cap) has a value that cannot be meant."""
+
+
+class SessionStateError(StreamError):
+    """A changelog record of open sessions was written by another release or is damaged."""
+
+
+class StoreError(StreamError):
+    """ClickHouse answered that it cannot do what was asked; trying again will not help."""
+
+
+class UnknownMerchantError(StreamError):
+    """Nothing is stored about a merchant that was asked for."""

@@ -1,0 +1,212 @@
+"""Columns of the tables the sink writes, and the product's batches as Arrow tables of those columns."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from schemas.assignments import AssignmentBatch, Bytes
+from schemas.taxonomy import STRATA
+from streams.distribution import MixRows
+
+_TIME = pa.timestamp("ms", tz="UTC")
+_TEXT = pa.string()
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+#: Table -> the columns written; columns with a default (``inserted_at``) are left to the store.
+SCHEMAS: dict[str, pa.Schema] = {
+    "session_assignments": _schema(
+        merchant_id=_TEXT,
+        session_id=_TEXT,
+        client_id=_TEXT,
+        revision=pa.int32(),
+        is_final=pa.bool_(),
+        superseded_by=_TEXT,
+        started_at=_TIME,
+        ended_at=_TIME,
+        events=pa.int32(),
+        funnel_stratum=_TEXT,
+        code=pa.int32(),
+        code_path=_TEXT,
+        confidence=pa.float32(),
+        codebook_version=_TEXT,
+        source=_TEXT,
+        is_bot=pa.bool_(),
+    ),
+    "merchant_distributions": _schema(
+        merchant_id=_TEXT,
+        window=_TEXT,
+        window_start=_TIME,
+        codebook_version=_TEXT,
+        source=_TEXT,
+        code=pa.int32(),
+        weight=pa.float64(),
+        sessions=pa.uint64(),
+        total=pa.uint64(),
+        n_effective=pa.float64(),
+        emitted_at=_TIME,
+    ),
+    "drift_events": _schema(
+        merchant_id=_TEXT,
+        detected_at=_TIME,
+        detector=_TEXT,
+        statistic=pa.float64(),
+        threshold=pa.float64(),
+        n_effective=pa.float64(),
+        baseline_window=_TEXT,
+        details=_TEXT,
+        codebook_version=_TEXT,
+        emitted_at=_TIME,
+    ),
+    "rejected_events": _schema(
+        failure_kind=_TEXT,
+        message=_TEXT,
+        processor=_TEXT,
+        processor_version=_TEXT,
+        received_at=_TIME,
+        topic=_TEXT,
+        partition=pa.int32(),
+        offset=pa.int64(),
+        payload=pa.binary(),
+    ),
+    "codebooks": _schema(
+        codebook_version=_TEXT,
+        created_at=_TIME,
+        size=pa.uint32(),
+        coarse=pa.uint32(),
+        manifest=_TEXT,
+        previous_version=_TEXT,
+        code_map=_TEXT,
+    ),
+    "personas": _schema(
+        codebook_version=_TEXT,
+        code=pa.int32(),
+        code_path=_TEXT,
+        name=_TEXT,
+        sentence=_TEXT,
+        statistics=_TEXT,
+        share=pa.float64(),
+    ),
+    "simulation_runs": _schema(
+        run_id=_TEXT,
+        merchant_id=_TEXT,
+        started_at=_TIME,
+        finished_at=_TIME,
+        codebook_version=_TEXT,
+        seed=pa.uint64(),
+        buyers=pa.uint32(),
+        backend=_TEXT,
+        manifest=_TEXT,
+    ),
+    "simulated_sessions": _schema(
+        run_id=_TEXT,
+        merchant_id=_TEXT,
+        client_id=_TEXT,
+        agent=pa.uint32(),
+        intended_code=pa.int32(),
+        intended_path=_TEXT,
+        events=pa.uint32(),
+        outcome=_TEXT,
+        crashed=pa.bool_(),
+        started_at=_TIME,
+        ended_at=_TIME,
+    ),
+    "alignment_scores": _schema(
+        run_id=_TEXT,
+        merchant_id=_TEXT,
+        measure=_TEXT,
+        value=pa.float64(),
+        floor=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        computed_at=_TIME,
+    ),
+}
+
+_STRATA = np.array(STRATA, dtype=object)
+
+
+def assignment_table(batch: AssignmentBatch) -> pa.Table:
+    """Return a batch as rows of ``session_assignments``."""
+    n = len(batch)
+    columns: dict[str, Any] = {
+        "merchant_id": batch.merchant_id,
+        "session_id": _ascii(batch.session_id),
+        "client_id": batch.client_id,
+        "revision": batch.revision,
+        "is_final": batch.is_final != 0,
+        "superseded_by": _ascii(batch.superseded_by),
+        "started_at": batch.started_ms,
+        "ended_at": batch.ended_ms,
+        "events": batch.events,
+        "funnel_stratum": _STRATA[batch.stratum],
+        "code": batch.code,
+        "code_path": batch.code_path,
+        "confidence": batch.confidence,
+        "codebook_version": [batch.codebook_version] * n,
+        "source": [batch.source] * n,
+        "is_bot": batch.is_bot != 0,
+    }
+    return _table("session_assignments", columns)
+
+
+def distribution_table(rows: MixRows, emitted_ms: int) -> pa.Table:
+    """Return mixes as rows of ``merchant_distributions``, all with the same time of emission."""
+    schema = SCHEMAS["merchant_distributions"]
+    columns = {name: getattr(rows, name) for name in schema.names if name != "emitted_at"}
+    return _table("merchant_distributions", {**columns, "emitted_at": [emitted_ms] * len(rows)})
+
+
+def record_table(table: str, records: Sequence[Any]) -> pa.Table:
+    """Return dataclass instances, whose fields are the table's columns, as rows; times are int ms."""
+    rows = [asdict(record) for record in records]
+    return _table(table, {name: [row[name] for row in rows] for name in SCHEMAS[table].names})
+
+
+def selected(batch: AssignmentBatch, rows: npt.NDArray[np.bool_]) -> AssignmentBatch:
+    """Return the rows of a batch where ``rows`` (n,) is true."""
+    if rows.all():
+        return batch
+    return AssignmentBatch(
+        merchant_id=batch.merchant_id[rows],
+        client_id=batch.client_id[rows],
+        session_id=batch.session_id[rows],
+        superseded_by=batch.superseded_by[rows],
+        revision=batch.revision[rows],
+        is_final=batch.is_final[rows],
+        started_ms=batch.started_ms[rows],
+        ended_ms=batch.ended_ms[rows],
+        events=batch.events[rows],
+        stratum=batch.stratum[rows],
+        code=batch.code[rows],
+        code_path=batch.code_path[rows],
+        confidence=batch.confidence[rows],
+        is_bot=batch.is_bot[rows],
+        codebook_version=batch.codebook_version,
+        source=batch.source,
+    )
+
+
+def _table(table: str, columns: dict[str, Any]) -> pa.Table:
+    schema = SCHEMAS[table]
+    arrays = []
+    for field in schema:
+        values = columns[field.name]
+        if pa.types.is_timestamp(field.type):
+            arrays.append(pa.array(values, type=pa.int64()).cast(field.type))
+        elif isinstance(values, pa.Array):
+            arrays.append(values.cast(field.type))
+        else:
+            arrays.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _ascii(values: Bytes) -> pa.Array:
+    return pa.array(values.tolist(), type=pa.binary())

@@ -1,0 +1,101 @@
+"""One ClickHouse connection with patience: what a worker does while the store is away or busy."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from streams.errors import RetryLater, StoreError
+
+T = TypeVar("T")
+
+#: ClickHouse error codes that go away by themselves: timeouts, too many queries, network, memory, too many parts,
+#: read-only for now, lost ZooKeeper session. https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
+TRANSIENT_CODES = frozenset({159, 160, 164, 202, 209, 210, 225, 241, 242, 252, 319, 999})
+#: First pause between attempts; it doubles up to the longest.
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
+
+class Store:
+    """A connection to ClickHouse made on first use and again after a failure. For one thread at a time.
+
+    ``url`` is ``http(s)://user:password@host:port/database``. Each call is repeated with growing pauses for
+    ``patience_s``; then RetryLater is raised and the same call may be made again. Inserts must therefore be idempotent
+    by key: an attempt whose answer was lost may have been carried out. ``pause`` waits for some seconds (an argument, so
+    that a stopping worker can cut it short and tests need not wait).
+    """
+
+    def __init__(self, url: str, patience_s: float = 30.0, pause: Callable[[float], object] | None = None) -> None:
+        self._url = url
+        self._patience_s = patience_s
+        self._pause = pause if pause is not None else threading.Event().wait
+        self._client: Client | None = None
+
+    @property
+    def address(self) -> str:
+        """Host, port and database, without the password."""
+        parts = urlsplit(self._url)
+        return f"{parts.hostname}:{parts.port}{parts.path}"
+
+    def select(self, sql: str, parameters: dict[str, Any] | None = None) -> pa.Table:
+        """Return a query's rows; ``%(name)s`` in ``sql`` are bound parameters. Raises RetryLater or StoreError."""
+        return self._patiently(lambda client: client.query_arrow(sql, parameters=parameters, use_strings=True))
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Insert rows into the columns they name. Raises RetryLater or StoreError."""
+        self._patiently(lambda client: client.insert_arrow(table, rows))
+
+    def command(self, sql: str, parameters: dict[str, Any] | None = None) -> Any:
+        """Run a statement, for instance INSERT … SELECT; return its answer. Raises RetryLater or StoreError."""
+        return self._patiently(lambda client: client.command(sql, parameters=parameters))
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _patiently(self, call: Callable[[Client], T]) -> T:
+        pause_s, waited_s = FIRST_PAUSE_S, 0.0
+        while True:
+            try:
+                if self._client is None:
+                    # A session would forbid two requests at once, and nothing here needs one.
+                    self._client = clickhouse_connect.get_client(dsn=self._url, autogenerate_session_id=False)
+                return call(self._client)
+            except ClickHouseError as error:
+                if not _is_transient(error):
+                    raise StoreError(self._sentence(error)) from error
+                self.close()
+                if waited_s >= self._patience_s:
+                    raise RetryLater(
+                        f"ClickHouse at {self.address} does not answer ({_first_line(error)}); start it or correct "
+                        "SIMPERSONA_CLICKHOUSE.",
+                        retry_after_s=pause_s,
+                    ) from error
+                self._pause(pause_s)
+                waited_s += pause_s
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _sentence(self, error: ClickHouseError) -> str:
+        code = getattr(error, "code", None)
+        if code in (60, 81):
+            return f"ClickHouse at {self.address} lacks the product's tables; run `simpersona migrate`."
+        if code in (192, 193, 194, 516):
+            return f"ClickHouse at {self.address} refuses the user or password; correct SIMPERSONA_CLICKHOUSE."
+        return f"ClickHouse at {self.address} refused a request: {_first_line(error)}"
+
+
+def _is_transient(error: ClickHouseError) -> bool:
+    code = getattr(error, "code", None)
+    return code in TRANSIENT_CODES or (code is None and isinstance(error, OperationalError))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
