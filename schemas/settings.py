@@ -50,6 +50,14 @@ class Settings(BaseSettings):
         2_000, ge=10, description="Least time between two snapshots of a merchant's mix."
     )
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
+    rebalance_timeout_ms: int = Field(
+        3_000,
+        ge=100,
+        description="Time workers have to hand over at a rebalance. The embedded broker always waits all of it.",
+    )
+    worker_id: str = Field(
+        "", description="A worker's lasting name (static group membership); empty makes every start a new member."
+    )
     chunk_records: int = Field(10_000, ge=1, description="Records fetched from one partition at a time, at most.")
     health_port: int = Field(0, ge=0, le=65_535, description="Port of a worker's health endpoint; 0 picks one.")
 
