@@ -1,0 +1,162 @@
+"""The Faust app: consumer group, hand-over to the hops, checkpoints and rebalances. The only module that knows it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from schemas.settings import Settings
+from streams.chunks import TopicPartition
+from streams.driver import HopDriver
+from streams.hop import Hop
+from streams.ledger import OffsetLedger
+from streams.metrics import Metrics
+from streams.transport import ChunkTransport
+
+logger = logging.getLogger(__name__)
+
+#: Consumer group of the workers.
+GROUP = "simpersona"
+#: How often hops are asked what is due by the clock; well under the shortest interval a setting allows to matter.
+TICK_S = 0.2
+#: A worker that died without a word is given up after this long; heartbeats come from a thread of their own.
+SESSION_TIMEOUT_S = 15.0
+#: A worker whose store is away reads nothing but keeps its partitions; being stuck is what the health page tells.
+MAX_POLL_INTERVAL_S = 3_600.0
+#: Most bytes of one partition in one fetch: some 15 000 clicks, so that chunks are cut by ``chunk_records``.
+FETCH_BYTES = 4 * 1024 * 1024
+#: Chunks waiting between fetch and hop. Faust stops fetching at 4/5 of it, and every partition may add one more.
+BUFFERED_CHUNKS = 10
+
+
+def wall_clock_ms() -> int:
+    """Return the time in milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class ChunkSchema(faust.Schema):  # type: ignore[misc]
+    """Hands a message's value on as it is: it was never bytes but a ``Delivery``."""
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """Return the delivery."""
+        return message.value
+
+
+class StreamApp(faust.App):  # type: ignore[misc]
+    """A Faust app over chunks; made by ``build_app``."""
+
+    def __init__(self, settings: Settings, hops: Sequence[Hop], metrics: Metrics, scratch: Path) -> None:
+        self.ledger = OffsetLedger()
+        self.metrics = metrics
+        self.drivers = [HopDriver(hop, self.ledger, metrics, wall_clock_ms, self.crash) for hop in hops]
+        self.owned: frozenset[TopicPartition] = frozenset()
+        self._adoption: asyncio.Task[None] | None = None
+        #: When offsets were last committed, or there was last nothing to commit; for the health page.
+        self.last_progress_ms = wall_clock_ms()
+        super().__init__(
+            GROUP,
+            broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+            autodiscover=False,
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            topic_partitions=settings.partitions,
+            store="memory://",
+            # Faust makes this folder whether or not a table needs it.
+            datadir=scratch,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=BUFFERED_CHUNKS,
+            broker_max_poll_records=settings.chunk_records,
+            broker_max_poll_interval=MAX_POLL_INTERVAL_S,
+            broker_commit_interval=settings.commit_interval_ms / 1000,
+            broker_session_timeout=SESSION_TIMEOUT_S,
+            broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
+            consumer_max_fetch_size=FETCH_BYTES,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=settings.worker_id or None,
+        )
+
+    def _new_transport(self) -> ChunkTransport:
+        return ChunkTransport(self.conf.broker_consumer, self, self.ledger, self._checkpoint)
+
+    async def _checkpoint(self) -> None:
+        """Commit every hop; the consumer then commits the offsets this acknowledged."""
+        if not self.ledger.outstanding:
+            self.last_progress_ms = wall_clock_ms()
+        before = self.ledger.outstanding
+        for driver in self.drivers:
+            await driver.checkpoint()
+        if self.ledger.outstanding < before:
+            self.last_progress_ms = wall_clock_ms()
+
+    async def tick(self) -> None:
+        """Tick every hop, one after another. Ticks stop during a rebalance."""
+        if not self.rebalancing:
+            for driver in self.drivers:
+                await driver.tick()
+
+    async def _on_partitions_revoked(self, revoked: Any) -> None:
+        await super()._on_partitions_revoked(revoked)
+        if not self.should_stop:
+            await self._release()
+
+    async def _on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
+        if not self.should_stop:
+            self.metrics.rebalances.inc()
+            # A task of its own: no heartbeats are sent while this callback runs, and a large state takes its time.
+            owned = frozenset(TopicPartition(tp.topic, tp.partition) for tp in assigned)
+            self._adoption = asyncio.ensure_future(self._adopt(owned))
+        await super()._on_partitions_assigned(assigned, generation_id)
+
+    async def _release(self) -> None:
+        """Commit what is done and drop all state: the partitions may belong to another worker from now on."""
+        if self._adoption is not None:
+            self._adoption.cancel()
+            await asyncio.wait([self._adoption])
+            self._adoption = None
+        if self.owned:
+            await self.consumer.force_commit()
+        self.ledger.revoke()
+        self.owned = frozenset()
+        for driver in self.drivers:
+            await driver.revoke()
+
+    async def _adopt(self, owned: frozenset[TopicPartition]) -> None:
+        """Restore the state of assigned partitions. State of an earlier generation is never trusted."""
+        try:
+            for driver in self.drivers:
+                await driver.assign(owned)
+        except Exception as error:
+            await self.crash(error)
+            return
+        self.owned = owned
+        self.last_progress_ms = wall_clock_ms()
+        logger.info("Owning %d partitions.", len(owned))
+
+    def caught_up(self, source: TopicPartition) -> bool:
+        """Say whether the broker has just confirmed that it holds nothing of this partition that we lack."""
+        return bool(self.consumer.caught_up(source, wall_clock_ms()))
+
+
+def build_app(settings: Settings, hops: Sequence[Hop], metrics: Metrics, scratch: Path) -> StreamApp:
+    """Return an app that feeds every hop from its topics, not yet started. ``scratch`` is a folder Faust may use."""
+    app = StreamApp(settings, hops, metrics, scratch)
+    for driver in app.drivers:
+        _add_agent(app, driver)
+    app.timer(TICK_S)(app.tick)
+    return app
+
+
+def _add_agent(app: StreamApp, driver: HopDriver) -> None:
+    topic = app.topic(*driver.hop.topics, schema=ChunkSchema())
+
+    async def feed(stream: Any) -> None:
+        # noack: acknowledging is the ledger's business, after the hop's commit.
+        async for event in stream.noack().events():
+            await driver.process(event.value)
+
+    app.agent(topic, name=f"{GROUP}.{type(driver.hop).__name__}")(feed)

@@ -1,0 +1,132 @@
+"""Drives one hop: one call at a time, acknowledgement only after the hop's commit, pause while a store is away."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
+
+from streams.chunks import TopicPartition
+from streams.errors import RetryLater
+from streams.hop import Hop
+from streams.ledger import Entry, OffsetLedger
+from streams.metrics import Metrics
+from streams.transport import Delivery
+
+logger = logging.getLogger(__name__)
+
+#: Chunks a hop may have in memory without a commit; the next one waits for it, so memory stays bounded.
+MAX_UNCOMMITTED = 64
+
+
+class HopDriver:
+    """Feeds chunks, checkpoints and ticks to one hop.
+
+    ``crash`` stops the worker with an exception; ``clock_ms`` is the wall clock in milliseconds UTC.
+    """
+
+    def __init__(
+        self,
+        hop: Hop,
+        ledger: OffsetLedger,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        crash: Callable[[BaseException], Awaitable[None]],
+    ) -> None:
+        self.hop = hop
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._crash = crash
+        self._lock = asyncio.Lock()
+        #: Set while the hop's state is restored and its store takes writes.
+        self._flowing = asyncio.Event()
+        self._restored = False
+        self._processed: list[Entry] = []
+        self._retry_at_ms = 0
+        self._owned: set[TopicPartition] = set()
+
+    @property
+    def waiting_for_store(self) -> bool:
+        """Whether the hop's last commit asked to be tried again later."""
+        return self._retry_at_ms > 0
+
+    async def process(self, delivery: Delivery) -> None:
+        """Give one chunk to the hop, once its state is restored and its store takes writes."""
+        await self._flowing.wait()
+        # Shielded, so that an agent being stopped never leaves a chunk half applied.
+        await asyncio.shield(asyncio.ensure_future(self._process(delivery)))
+
+    async def _process(self, delivery: Delivery) -> None:
+        async with self._lock:
+            if not delivery.entry.live:  # revoked or fetched again while it waited
+                return
+            try:
+                await self.hop.process(delivery.chunk)
+            except Exception as error:
+                await self._crash(error)
+                return
+            self._processed.append(delivery.entry)
+            self._metrics.records.labels(delivery.chunk.topic).inc(len(delivery.chunk))
+            if len(self._processed) >= MAX_UNCOMMITTED:
+                await self._commit()
+
+    async def checkpoint(self) -> None:
+        """Commit the hop and acknowledge what it has processed; nothing is acknowledged when it cannot."""
+        async with self._lock:
+            await self._commit()
+
+    async def _commit(self) -> None:
+        if not self._restored or self._clock_ms() < self._retry_at_ms:
+            return
+        try:
+            await self.hop.commit()
+        except RetryLater as error:
+            logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
+            self._flowing.clear()
+            self._retry_at_ms = self._clock_ms() + int(error.retry_after_s * 1000)
+            return
+        except Exception as error:
+            await self._crash(error)
+            return
+        self._retry_at_ms = 0
+        self._flowing.set()
+        done, self._processed = self._processed, []
+        for entry in done:
+            self._ledger.ack(entry)
+        if done:
+            self._metrics.chunks_acked.inc(len(done))
+
+    async def tick(self) -> None:
+        """Let the hop do what is due by the clock, unless it waits for a store."""
+        async with self._lock:
+            if self.waiting_for_store or not self._restored:
+                return
+            try:
+                await self.hop.tick(self._clock_ms())
+            except RetryLater as error:
+                logger.warning("%s", error)
+            except Exception as error:
+                await self._crash(error)
+
+    async def revoke(self) -> None:
+        """Drop all state; called after the last checkpoint of a generation, whether or not that succeeded."""
+        async with self._lock:
+            self._processed.clear()
+            self._retry_at_ms = 0
+            self._restored = False
+            self._flowing.clear()
+            owned, self._owned = self._owned, set()
+            if owned:
+                await self.hop.revoked(owned)
+
+    async def assign(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Restore the state of the partitions of this hop's topics among those now owned; chunks wait for it.
+
+        May be cancelled by another rebalance; ``revoke`` then drops what was restored so far.
+        """
+        async with self._lock:
+            self._owned = {source for source in partitions if source.topic in self.hop.topics}
+            if self._owned:
+                await self.hop.assigned(self._owned)
+            self._restored = True
+            self._flowing.set()

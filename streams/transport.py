@@ -1,0 +1,142 @@
+"""Faust's Kafka transport, with a consumer that hands over whole fetches and commits by the offset ledger.
+
+One message per fetched list of records instead of one per record is what makes Faust quick enough; the price is that
+its offset bookkeeping no longer fits, so everything about offsets is done here: fetching, acknowledging, committing.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from aiokafka.structs import TopicPartition as KafkaPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import ConsumerMessage
+from yarl import URL
+
+from streams.chunks import Chunk, TopicPartition
+from streams.ledger import Entry, OffsetLedger
+
+#: A partition counts as caught up only if the broker said so this recently, not before a pause or an outage.
+FRESH_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What travels through Faust as one message: a chunk and its entry in the ledger."""
+
+    chunk: Chunk
+    entry: Entry
+
+
+def chunk_of(topic: str, partition: int, records: Sequence[Any], highwater: int) -> Chunk:
+    """Return fetched aiokafka records (at least one) as a chunk; keeps no reference to them."""
+    return Chunk(
+        topic=topic,
+        partition=partition,
+        values=[record.value or b"" for record in records],
+        keys=[record.key for record in records],
+        offsets=np.array([record.offset for record in records], dtype=np.int64),
+        timestamps_ms=np.array([record.timestamp or 0 for record in records], dtype=np.int64),
+        highwater=highwater,
+    )
+
+
+class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's aiokafka consumer, delivering ``Delivery`` messages and committing what the ledger allows."""
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, ConsumerMessage]]:
+        """Fetch once and yield one message per partition, round after round called by ``_drain_messages``."""
+        ledger: OffsetLedger = self.transport.ledger
+        epoch = ledger.epoch
+        fetched, _ = await self._wait_next_records(timeout)
+        if not fetched or self.should_stop:
+            return
+        if not self.flow_active or ledger.epoch != epoch:
+            # Fetched before a rebalance: whoever owns the partitions now begins at their committed offsets.
+            await self.perform_seek()
+            return
+        messages = []
+        for tp, records in fetched.items():
+            source = TopicPartition(tp.topic, tp.partition)
+            highwater = self.highwater(tp)
+            chunk = chunk_of(*source, records, -1 if highwater is None else highwater)
+            entry = ledger.deliver(source, int(chunk.offsets[0]), int(chunk.offsets[-1]) + 1)
+            messages.append((tp, self._message_of(tp, Delivery(chunk, entry))))
+        del fetched, records
+        for tp, message in messages:
+            yield tp, message
+
+    def _message_of(self, tp: Any, delivery: Delivery) -> ConsumerMessage:
+        chunk = delivery.chunk
+        return ConsumerMessage(
+            topic=chunk.topic,
+            partition=chunk.partition,
+            offset=int(chunk.offsets[0]),
+            timestamp=float(chunk.timestamps_ms[0]) / 1000,
+            timestamp_type=0,
+            headers=(),
+            key=None,
+            value=delivery,
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Deliver fetches to the agents until stopped. Faust's own version also keeps read offsets, one per record."""
+        while not (self.should_stop or fetcher.should_stop):
+            async for _, message in self.getmany(timeout=1.0):
+                # A suspended flow means a rebalance: the message is dropped, its entry stays unacked until revoked.
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def ack(self, message: Any) -> bool:
+        """Ignore Faust's acknowledgement, which comes even for an agent that raised; the ledger has its own."""
+        return False
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Checkpoint every hop, then commit the offsets that the ledger allows."""
+        await self.transport.checkpoint()
+        ledger: OffsetLedger = self.transport.ledger
+        offsets = ledger.committable()
+        if not offsets or not await self._commit_offsets(offsets, start_new_transaction=start_new_transaction):
+            return False
+        ledger.committed(offsets)
+        return True
+
+    def caught_up(self, source: TopicPartition, now_ms: int) -> bool:
+        """Say whether the broker has, within the last seconds, had nothing of this partition that we lack."""
+        state = self._partition_state(source)
+        if state is None or state.highwater is None or not state.timestamp or not state.has_valid_position:
+            return False
+        return bool(state.position >= state.highwater and now_ms - state.timestamp < FRESH_MS)
+
+    def lag(self, source: TopicPartition) -> int:
+        """Return how many records of a partition the broker holds beyond the last one fetched; 0 while unknown."""
+        state = self._partition_state(source)
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return 0
+        return max(0, int(state.highwater) - int(state.position))
+
+    def _partition_state(self, source: TopicPartition) -> Any:
+        """aiokafka's own state of an assigned partition (its public ``highwater`` lacks the time it was learnt)."""
+        consumer = self._thread._consumer
+        subscription = consumer and consumer._subscription.subscription
+        assignment = subscription and subscription.assignment
+        partition = KafkaPartition(*source)
+        return assignment.state_value(partition) if assignment and partition in assignment.tps else None
+
+
+class ChunkTransport(driver.Transport):  # type: ignore[misc]
+    """The transport a stream app uses; made by ``streams.app``."""
+
+    Consumer = ChunkConsumer
+
+    def __init__(
+        self, url: list[URL], app: Any, ledger: OffsetLedger, checkpoint: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(url, app)
+        self.ledger = ledger
+        self.checkpoint = checkpoint
