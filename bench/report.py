@@ -1,0 +1,75 @@
+"""The one shape in which every benchmark answers: machine, versions, figures with units, ratios."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+_PACKAGES = ("simpersona-stream", "faust-streaming", "aiokafka", "fastavro", "numba", "numpy", "onnxruntime", "chdb")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value."""
+
+    value: float
+    unit: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Figures of one run. ``ratios`` compare figures of this run only."""
+
+    figures: dict[str, Figure] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in _PACKAGES})
+
+    def add(self, name: str, value: float, unit: str) -> None:
+        """Note one figure."""
+        self.figures[name] = Figure(value, unit)
+
+    def compare(self, name: str, over: str) -> None:
+        """Note the ratio of two figures of this run as ``name/over``."""
+        self.ratios[f"{name}/{over}"] = self.figures[name].value / self.figures[over].value
+
+    def as_dict(self) -> dict[str, Mapping[str, object]]:
+        """Return the report as plain JSON."""
+        return {
+            "machine": machine(),
+            "versions": dict(self.versions),
+            "figures": {name: {"value": figure.value, "unit": figure.unit} for name, figure in self.figures.items()},
+            "ratios": dict(self.ratios),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the report as JSON."""
+        path.write_text(json.dumps(self.as_dict(), indent=2) + "\n")
+
+    def print(self, console: Console, title: str) -> None:
+        """Print the figures and ratios as a table."""
+        table = Table(title=title)
+        table.add_column("figure")
+        table.add_column("value", justify="right")
+        table.add_column("unit")
+        for name, figure in self.figures.items():
+            table.add_row(name, f"{figure.value:,.2f}", figure.unit)
+        for name, ratio in self.ratios.items():
+            table.add_row(name, f"{ratio:,.2f}", "×")
+        console.print(table)
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures depend on: processor, cores, memory, kernel, Python."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
