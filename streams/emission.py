@@ -1,0 +1,98 @@
+"""What session windows give out, and how it becomes rows of ``session_assignments``."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.assignments import AssignmentBatch, Bytes, Objects
+from schemas.events import I32, I64, U8, SessionBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """``m`` session ids that no longer stand and the session that their first event is in now.
+
+    merchant_id, client_id (m,) object arrays of str; session_id, superseded_by (m,) S16; revision (m,) int32;
+    started_ms (m,) int64
+    """
+
+    merchant_id: Objects
+    client_id: Objects
+    session_id: Bytes
+    superseded_by: Bytes
+    revision: I32
+    started_ms: I64
+
+    def __len__(self) -> int:
+        return len(self.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """``n`` sessions to be encoded, and the ids that they supersede.
+
+    sessions              their events, ragged
+    merchant_id, client_id (n,) object arrays of str; session_id (n,) S16; revision, events (n,) int32
+    started_ms, ended_ms  (n,) int64; stratum, is_final, is_bot (n,) uint8
+    """
+
+    sessions: SessionBatch
+    merchant_id: Objects
+    client_id: Objects
+    session_id: Bytes
+    revision: I32
+    started_ms: I64
+    ended_ms: I64
+    events: I32
+    stratum: U8
+    is_final: U8
+    is_bot: U8
+    superseded: Superseded
+
+    def __len__(self) -> int:
+        return len(self.session_id)
+
+
+class CodeColumns(Protocol):
+    """What an encoder says about ``n`` sessions: code (n,) int32 and calibrated confidence (n,) float32."""
+
+    @property
+    def code(self) -> I32: ...
+
+    @property
+    def confidence(self) -> npt.NDArray[np.float32]: ...
+
+
+def assignments(
+    emission: Emission, codes: CodeColumns, version: str, code_paths: list[str], source: str
+) -> AssignmentBatch:
+    """Return the rows of ``session_assignments``: the emitted sessions in their order, then the superseded ids.
+
+    ``codes`` are the encoder's for ``emission.sessions``, ``code_paths`` its paths by code. A superseded row carries no
+    events, code -1, an empty path and ``is_final`` 0, so that nothing that counts final sessions can count it.
+    """
+    old = emission.superseded
+    m = len(old)
+    paths = np.array([*code_paths, ""], dtype=object)
+    nothing = np.zeros(m, np.uint8)
+    code = np.concatenate([codes.code.astype(np.int32), np.full(m, -1, np.int32)])
+    return AssignmentBatch(
+        merchant_id=np.concatenate([emission.merchant_id, old.merchant_id]),
+        client_id=np.concatenate([emission.client_id, old.client_id]),
+        session_id=np.concatenate([emission.session_id, old.session_id]),
+        superseded_by=np.concatenate([np.zeros(len(emission), "S16"), old.superseded_by]),
+        revision=np.concatenate([emission.revision, old.revision]),
+        is_final=np.concatenate([emission.is_final, nothing]),
+        started_ms=np.concatenate([emission.started_ms, old.started_ms]),
+        ended_ms=np.concatenate([emission.ended_ms, old.started_ms]),
+        events=np.concatenate([emission.events, np.zeros(m, np.int32)]),
+        stratum=np.concatenate([emission.stratum, nothing]),
+        code=code,
+        code_path=paths[code],
+        confidence=np.concatenate([codes.confidence.astype(np.float32), np.zeros(m, np.float32)]),
+        is_bot=np.concatenate([emission.is_bot, nothing]),
+        codebook_version=version,
+        source=source,
+    )

@@ -1,0 +1,56 @@
+"""What makes a session: the few numbers that every cut, every lateness judgement and every mark rests on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from streams.errors import SessionRuleError
+
+#: A session of at least this many events whose gaps are mostly under ROBOTIC_GAP_MS was not clicked by a person.
+ROBOTIC_EVENTS = 30
+ROBOTIC_GAP_MS = 500
+
+
+@dataclass(frozen=True)
+class SessionRules:
+    """The rules of one deployment; the stream and the offline pass must be given the same ones.
+
+    gap_ms               a longer pause starts a new session; an event exactly at the gap belongs to the old one
+    allowed_lateness_ms  an event received later than this after it occurred is late
+    session_max_ms       an event later than this after a session's first event starts a new one
+    session_max_events   a session holds at most this many events
+    gap_overrides_ms     merchant_id -> gap_ms, where a merchant wants another gap
+
+    Raises SessionRuleError on a value that cannot be meant.
+    """
+
+    gap_ms: int
+    allowed_lateness_ms: int
+    session_max_ms: int
+    session_max_events: int
+    gap_overrides_ms: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        gaps = {"gap_ms": self.gap_ms, **{f"gap_ms of {name}": gap for name, gap in self.gap_overrides_ms.items()}}
+        for name, value, least in (
+            *((name, gap, 1) for name, gap in gaps.items()),
+            ("allowed_lateness_ms", self.allowed_lateness_ms, 0),
+            ("session_max_ms", self.session_max_ms, 1),
+            ("session_max_events", self.session_max_events, 2),
+        ):
+            if value < least:
+                raise SessionRuleError(f"Session rule {name} is {value}; it must be at least {least}.")
+
+    @property
+    def limits(self) -> "Limits":
+        """The numbers that are the same for every merchant, as the compiled code takes them."""
+        return Limits(self.allowed_lateness_ms, self.session_max_ms, self.session_max_events)
+
+
+class Limits(NamedTuple):
+    """Lateness and caps for compiled code; the gap is kept per client, because merchants may override it."""
+
+    lateness_ms: int
+    max_ms: int
+    max_events: int

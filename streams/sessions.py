@@ -1,0 +1,243 @@
+"""Session windows of one partition: events in, sessions out, state as changelog records. No I/O and no clock.
+
+The rules are in ``docs/sessions.md``, event by event; what a session is stands in ``streams/session_cut.py``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.assignments import Bytes, Objects
+from schemas.events import I64, U8, EventBatch, SessionBatch
+from schemas.hashing import hash64
+from streams.emission import Emission, Superseded, assignments
+from streams.session_cut import PIECE, hexadecimal
+from streams.session_insert import ACCEPTED, DUPLICATES, REJECTED, REPLAYED, columns, insert_rows
+from streams.session_records import (
+    WATERMARK_KEY,
+    changed_records,
+    merchant_of,
+    read_watermark,
+    restored,
+    settle,
+    watermark_value,
+)
+from streams.session_rules import SessionRules
+from streams.session_sweep import Rows, keys_of, supersede, sweep
+from streams.session_table import (
+    KEY_UNITS,
+    NO_OFFSET,
+    OPEN_EVENTS,
+    OPEN_KEYS,
+    SEEN,
+    WATERMARK,
+    empty_table,
+    grown,
+)
+
+__all__ = ["Added", "Emission", "SessionRules", "SessionWindows", "Superseded", "assignments"]
+
+#: More rows than one emission can hold.
+_NO_LIMIT = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of one batch. Rows that hold no event are in none of the counts.
+
+    accepted    events that are new and now part of an open session
+    duplicates  events whose id their client's open events hold already
+    replayed    events that the restored state had already seen (offset at most the client's applied one)
+    rejected_rows, rejected_reasons  (r,) int64 rows and (r,) uint8 indices into ``schemas.rejections.REASONS``, rising
+    """
+
+    accepted: int
+    duplicates: int
+    replayed: int
+    rejected_rows: I64
+    rejected_reasons: U8
+
+
+class SessionWindows:
+    """The session windows of one partition of one topic. Not thread-safe; compiled calls release the GIL.
+
+    A commit is ``emit``, its rows made durable, ``snapshot``, its records made durable, source offsets committed, in
+    this order; a crash anywhere in between loses nothing and changes no final row.
+    """
+
+    def __init__(self, rules: SessionRules, disorder_ms: int = 0) -> None:
+        """Start empty. ``disorder_ms``: the watermark trails the largest event time by so much (offline pass only)."""
+        self._rules = rules
+        self._limits = rules.limits
+        self._disorder_ms = disorder_ms
+        merchants = sorted((hash64(name.encode()), gap) for name, gap in rules.gap_overrides_ms.items())
+        self._gaps = (
+            rules.gap_ms,
+            np.array([merchant for merchant, _ in merchants], dtype=np.uint64),
+            np.array([gap for _, gap in merchants], dtype=np.int64),
+        )
+        self._gap_of_merchant = {name.encode(): gap for name, gap in rules.gap_overrides_ms.items()}
+        self._table = empty_table()
+        self._pieces = (np.empty(1024, PIECE), np.empty(1024, PIECE))
+        self._seen_at_snapshot = NO_OFFSET
+        self._watermark_at_snapshot = self.watermark_ms
+
+    def add(self, batch: EventBatch, offsets: I64) -> Added:
+        """Take in one batch in partition order and advance the watermark to the largest event time.
+
+        ``offsets`` (n,) int64 are the rows' source offsets, rising; rows already in the state are counted as replayed.
+        Rows with a fault are rejected with it, late ones and ones behind the watermark with those reasons.
+        """
+        rejected_rows, rejected_reasons = np.empty(len(batch), np.int64), np.empty(len(batch), np.uint8)
+        tally = np.zeros(4, np.int64)
+        arrays, row = columns(batch), 0
+        while True:
+            row = insert_rows(
+                self._table,
+                self._pieces,
+                self._limits,
+                arrays,
+                offsets,
+                row,
+                self._disorder_ms,
+                self._gaps,
+                rejected_rows,
+                rejected_reasons,
+                tally,
+            )
+            if row == len(batch):
+                break
+            self._make_room()
+        rejected = int(tally[REJECTED])
+        return Added(
+            accepted=int(tally[ACCEPTED]),
+            duplicates=int(tally[DUPLICATES]),
+            replayed=int(tally[REPLAYED]),
+            rejected_rows=rejected_rows[:rejected],
+            rejected_reasons=rejected_reasons[:rejected],
+        )
+
+    def _make_room(self) -> None:
+        longest = int(self._table.slots["n"].max())
+        self._table = grown(self._table, slots=1, units=KEY_UNITS + 2 * longest + 2, pending=longest + 1)
+        self._fit_pieces(longest)
+
+    def _fit_pieces(self, events: int) -> None:
+        if len(self._pieces[0]) < events + 2:
+            self._pieces = (np.empty(2 * events + 2, PIECE), np.empty(2 * events + 2, PIECE))
+
+    def advance(self, watermark_ms: int) -> None:
+        """Move the watermark forward (a Watermark record, an idle partition, the end of a log); never back."""
+        counts = self._table.counts
+        counts[WATERMARK] = max(int(counts[WATERMARK]), watermark_ms)
+
+    @property
+    def watermark_ms(self) -> int:
+        """Event time that the partition has reached; hugely negative before the first event."""
+        return int(self._table.counts[WATERMARK])
+
+    @property
+    def open_sessions(self) -> int:
+        """Clients with at least one open session."""
+        return int(self._table.counts[OPEN_KEYS])
+
+    @property
+    def open_events(self) -> int:
+        """Events in open sessions."""
+        return int(self._table.counts[OPEN_EVENTS])
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of all arrays, used or spare."""
+        table = self._table
+        arrays = (table.index, table.slots, table.close_ms, table.marks, table.units, table.pending, *self._pieces)
+        return sum(array.nbytes for array in arrays)
+
+    def emit(self, provisional: bool, limit: int | None = None) -> Emission:
+        """Return closed sessions (final, and gone from the state), superseded ids and, if asked, changed open sessions.
+
+        Provisional are sessions of two events or more, each once per change. After about ``limit`` sessions the rest
+        waits for the next call; superseded ids are never held back.
+        """
+        superseded = supersede(self._table, self._pieces[0], self._limits)
+        rows, events = sweep(
+            self._table, self._pieces[0], self._limits, provisional, _NO_LIMIT if limit is None else limit
+        )
+        merchant_id, client_id = self._names(rows)
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(rows["events"], out=offsets[1:])
+        return Emission(
+            sessions=SessionBatch(events=events, offsets=offsets),
+            merchant_id=merchant_id,
+            client_id=client_id,
+            session_id=_hexadecimal(rows["session"]),
+            revision=rows["revision"].copy(),
+            started_ms=rows["started_ms"].copy(),
+            ended_ms=rows["ended_ms"].copy(),
+            events=rows["events"].copy(),
+            stratum=rows["stratum"].copy(),
+            is_final=rows["is_final"].copy(),
+            is_bot=rows["is_bot"].copy(),
+            superseded=self._superseded(superseded),
+        )
+
+    def _superseded(self, rows: Rows) -> Superseded:
+        merchant_id, client_id = self._names(rows)
+        return Superseded(
+            merchant_id=merchant_id,
+            client_id=client_id,
+            session_id=_hexadecimal(rows["session"]),
+            superseded_by=_hexadecimal(rows["by"]),
+            revision=rows["revision"].copy(),
+            started_ms=rows["started_ms"].copy(),
+        )
+
+    def _names(self, rows: Rows) -> tuple[Objects, Objects]:
+        text, offsets, merchant_n = keys_of(self._table, np.ascontiguousarray(rows["slot"]))
+        data, edges = text.tobytes(), offsets.tolist()
+        merchants, clients = np.empty(len(rows), object), np.empty(len(rows), object)
+        known: dict[bytes, str] = {}
+        for i, length in enumerate(merchant_n.tolist()):
+            start = edges[i]
+            merchant = data[start : start + length]
+            merchants[i] = known.get(merchant) or known.setdefault(merchant, merchant.decode())
+            clients[i] = data[start + length : edges[i + 1]].decode()
+        return merchants, clients
+
+    def snapshot(self, committed_offset: int | None = None) -> list[tuple[bytes, bytes | None]]:
+        """Return the changelog records of what changed since the last call, None for a tombstone, the watermark's last.
+
+        Called once per commit, after the emitted rows are durable and only when the commit before it is complete, its
+        source offsets included; on failure write the same records again. They must reach the log in this order, because
+        a watermark ahead of its clients' records would make their replayed events look late. ``committed_offset`` is
+        the largest source offset known to be committed; without it, the largest that ``add`` had seen at the last call.
+        """
+        committed = self._seen_at_snapshot if committed_offset is None else committed_offset
+        records = changed_records(self._table, committed)
+        self._seen_at_snapshot = int(self._table.counts[SEEN])
+        if self.watermark_ms != self._watermark_at_snapshot:
+            self._watermark_at_snapshot = self.watermark_ms
+            records.append((WATERMARK_KEY, watermark_value(self.watermark_ms)))
+        return records
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Apply one changelog record; called in log order before the first ``add``.
+
+        Raises SessionStateError when the record is of another release or damaged.
+        """
+        if key == WATERMARK_KEY:
+            if value is not None:
+                self.advance(read_watermark(value))
+                self._watermark_at_snapshot = self.watermark_ms
+            return
+        gap_ms = self._gap_of_merchant.get(merchant_of(key), self._rules.gap_ms)
+        self._table, slot = restored(self._table, key, value, gap_ms)
+        if slot >= 0:
+            self._fit_pieces(int(self._table.slots[slot]["n"]))
+            settle(self._table, self._pieces[0], self._limits, slot)
+
+
+def _hexadecimal(values: npt.NDArray[np.uint64]) -> Bytes:
+    digits: Bytes = hexadecimal(np.ascontiguousarray(values)).reshape(-1).view("S16")
+    return digits
