@@ -140,8 +140,8 @@ def _gap_of(gaps: tuple[int, U64, I64], text: U8, at: int, n: int) -> int:
         wanted = hash_slice(text, at, n)
         i = np.searchsorted(hashes, wanted)
         if i < len(hashes) and hashes[i] == wanted:
-            return np.int64(overrides[i])
-    return np.int64(usual)
+            return int(overrides[i])
+    return int(usual)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -162,7 +162,7 @@ def _is_behind(table: Table, pieces: Pieces, limits: Limits, s: int, t: int, eve
         p = pieces[q]
         if watermark <= closes_ms(events, at, p.start, p.end, p.last, slot.gap_ms, limits.lateness_ms):
             first = events[at + p.start]
-            return t < first.t or (t == first.t and event < first.id)
+            return bool(t < first.t or (t == first.t and event < first.id))
     return True
 
 
@@ -174,7 +174,7 @@ def _position(table: Table, s: int, t: int, event: np.uint64) -> int:
     for i in range(n - 1, max(-1, n - 1 - RETRY_SCAN), -1):
         if events[at + i].id == event:
             return -1
-    low, high = 0, np.int64(n)
+    low, high = 0, int(n)
     if n and (events[at + n - 1].t < t or (events[at + n - 1].t == t and events[at + n - 1].id < event)):
         low = high
     while low < high:

@@ -1,5 +1,7 @@
 """Giving sessions out: what the watermark has closed, what changed and is still open, which ids are superseded."""
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +105,7 @@ def sweep(table: Table, pieces: Pieces, limits: Limits, provisional: bool, limit
 
 
 @nb.njit(cache=True, nogil=True)
-def _describe(row: np.void, out: Events, at: int, p: np.void, is_final: bool, limits: Limits) -> None:
+def _describe(row: Any, out: Events, at: int, p: Any, is_final: bool, limits: Limits) -> None:
     n = p.end - p.start
     row.events = n
     row.started_ms, row.ended_ms = out[at].t, out[at + n - 1].t

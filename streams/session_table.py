@@ -55,7 +55,7 @@ NEVER = 1 << 62
 class Table(NamedTuple):
     """The arrays; replaced by larger ones as they fill up (``grown``)."""
 
-    index: I32  # (power of two,) slot, -1 for none; at most half full
+    lookup: I32  # (power of two,) slot, -1 for none; at most half full
     slots: npt.NDArray[np.void]  # SLOT
     close_ms: I64  # watermark after which the slot's first piece is final
     marks: U8
@@ -73,7 +73,7 @@ def empty_table(slots: int = 256, units: int = 4096) -> Table:
     counts[FREE_UNITS:] = -1
     counts[WATERMARK] = NO_WATERMARK
     return Table(
-        index=np.full(2 * slots, -1, np.int32),
+        lookup=np.full(2 * slots, -1, np.int32),
         slots=np.zeros(slots, SLOT),
         close_ms=np.full(slots, NEVER, np.int64),
         marks=np.zeros(slots, np.uint8),
@@ -93,7 +93,7 @@ def grown(table: Table, slots: int, units: int, pending: int) -> Table:
             slots=np.concatenate([table.slots, np.zeros(more, SLOT)]),
             close_ms=np.concatenate([table.close_ms, np.full(more, NEVER, np.int64)]),
             marks=np.concatenate([table.marks, np.zeros(more, np.uint8)]),
-            index=np.full(4 * more, -1, np.int32),
+            lookup=np.full(4 * more, -1, np.int32),
         )
         _reindex(table)
     if counts[UNITS] + units > len(table.events):
@@ -111,11 +111,12 @@ def grown(table: Table, slots: int, units: int, pending: int) -> Table:
 def _reindex(table: Table) -> None:
     for s in range(table.counts[HIGH]):
         if table.marks[s] & USED:
-            _place(table.index, table.slots[s].hash, s)
+            _place(table.lookup, table.slots[s].hash, s)
 
 
 @nb.njit(cache=True, nogil=True)
-def _home(index: I32, key_hash: np.uint64) -> int:
+def _home(index: I32, key_hash: np.uint64) -> np.int64:
+    # Signed at once: numba makes floats of signed and unsigned integers together.
     return np.int64(key_hash & np.uint64(len(index) - 1))
 
 
@@ -140,17 +141,17 @@ def find(
     table: Table, key_hash: np.uint64, text: U8, merchant_at: int, merchant_n: int, client_at: int, client_n: int
 ) -> int:
     """Return the slot of a client, -1 without one; the key's bytes decide, the hash only leads there."""
-    i = _home(table.index, key_hash)
-    while table.index[i] >= 0:
-        s = table.index[i]
+    i = _home(table.lookup, key_hash)
+    while table.lookup[i] >= 0:
+        s = table.lookup[i]
         slot = table.slots[s]
         if slot.hash == key_hash and slot.merchant_n == merchant_n and slot.key_n == merchant_n + client_n:
             at = slot.key_at * UNIT_BYTES
             if _same(table.units, at, text, merchant_at, merchant_n) and _same(
                 table.units, at + merchant_n, text, client_at, client_n
             ):
-                return np.int64(s)
-        i = (i + 1) & (len(table.index) - 1)
+                return int(s)
+        i = (i + 1) & (len(table.lookup) - 1)
     return -1
 
 
@@ -175,10 +176,10 @@ def allocate(table: Table, size: int) -> int:
     at = table.counts[FREE_UNITS + size]
     if at >= 0:
         table.counts[FREE_UNITS + size] = table.events[at].t  # a free block names the next one in its first bytes
-        return np.int64(at)
+        return int(at)
     at = table.counts[UNITS]
     table.counts[UNITS] += capacity(size)
-    return np.int64(at)
+    return int(at)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -219,9 +220,9 @@ def enter(
     for i in range(client_n):
         table.units[at + merchant_n + i] = text[client_at + i]
     table.marks[s], table.close_ms[s] = USED, NEVER
-    _place(table.index, key_hash, s)
+    _place(table.lookup, key_hash, s)
     counts[KEYS] += 1
-    return np.int64(s)
+    return int(s)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -242,7 +243,7 @@ def vacate(table: Table, s: int) -> None:
 def leave(table: Table, s: int) -> None:
     """Forget a client altogether. The last one to leave hands the whole slab back."""
     vacate(table, s)
-    counts, index, slot = table.counts, table.index, table.slots[s]
+    counts, index, slot = table.counts, table.lookup, table.slots[s]
     free(table, slot.key_at, size_for((slot.key_n + UNIT_BYTES - 1) // UNIT_BYTES))
     mask = len(index) - 1
     hole = _home(index, slot.hash)

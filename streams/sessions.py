@@ -4,6 +4,7 @@ The rules are in ``docs/sessions.md``, event by event; what a session is stands 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +152,8 @@ class SessionWindows:
     def memory_bytes(self) -> int:
         """Bytes of all arrays, used or spare."""
         table = self._table
-        arrays = (table.index, table.slots, table.close_ms, table.marks, table.units, table.pending, *self._pieces)
+        arrays: list[npt.NDArray[Any]] = [table.lookup, table.slots, table.close_ms, table.marks, table.units]
+        arrays += [table.pending, *self._pieces]
         return sum(array.nbytes for array in arrays)
 
     def emit(self, provisional: bool, limit: int | None = None) -> Emission:
