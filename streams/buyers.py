@@ -22,6 +22,12 @@ HALF_LIFE_MS = 14 * 86_400_000
 CLOCK = "SELECT toUnixTimestamp64Milli(now64(3, 'UTC'))"
 NEWEST = "SELECT toUnixTimestamp64Milli(max(updated_at)) AS newest_ms FROM buyer_assignments"
 
+#: Final sessions stored since the last refresh: none means that there is nothing to do.
+FRESH = """
+SELECT count() AS sessions FROM session_assignments
+WHERE inserted_at >= fromUnixTimestamp64Milli(%(since_ms)s, 'UTC') AND is_final
+"""
+
 REFRESH = """
 INSERT INTO buyer_assignments
     (merchant_id, client_id, source, code, code_path, confidence, codebook_version, sessions_seen, revision, updated_at)

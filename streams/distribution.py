@@ -6,6 +6,7 @@ repeated row harmless. Days that are not in memory are hydrated from the rows al
 so a restart continues with the same numbers.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -56,6 +57,7 @@ class StoredCounts:
     mix: MixKey
     codebook_version: str
     code: int
+    code_path: str
     minute: int
     sessions: int
     session_ids: list[bytes]
@@ -194,32 +196,42 @@ class Mixes:
         sessions and not yet the counts. Raises KeyError when ``missing`` was not hydrated.
         """
         standing = np.ones(len(batch), dtype=np.bool_)
-        fresh: list[int] = []
         rows = countable(batch)
-        version = batch.codebook_version
-        columns = (
-            rows.tolist(),
-            batch.merchant_id[rows].tolist(),
-            batch.session_id[rows].tolist(),
-            batch.code[rows].tolist(),
-            (batch.ended_ms[rows] // MINUTE_MS).tolist(),
-        )
+        merchants = batch.merchant_id[rows].tolist()
+        minutes = (batch.ended_ms[rows] // MINUTE_MS).tolist()
+        touched = self._touch(set(zip(merchants, minutes, strict=True)), batch, now_ms)
+        fresh: list[int] = []
+        groups: Counter[tuple[str, int, int]] = Counter()
+        columns = (rows.tolist(), merchants, batch.session_id[rows].tolist(), batch.code[rows].tolist(), minutes)
         for row, merchant, session_id, code, minute in zip(*columns, strict=True):
+            session_ids = touched[merchant, minute].session_ids
+            if session_id in session_ids:
+                standing[row] = False
+            else:
+                session_ids.add(session_id)
+                groups[merchant, minute, code] += 1
+                fresh.append(row)
+        for (merchant, minute, code), sessions in groups.items():
+            touched[merchant, minute].add(batch.codebook_version, code, minute, sessions)
+            mix = MixKey(merchant, batch.source)
+            self._decayed_of(mix, batch.codebook_version).add(code, minute * MINUTE_MS, sessions)
+        return Counted(standing, np.array(fresh, dtype=np.int64))
+
+    def _touch(
+        self, minutes: Set[tuple[str, int]], batch: AssignmentBatch, now_ms: int
+    ) -> dict[tuple[str, int], "_Day"]:
+        """Mark the windows around some (merchant, minute) as changed; return the day of each."""
+        touched: dict[tuple[str, int], _Day] = {}
+        for merchant, minute in minutes:
             mix = MixKey(merchant, batch.source)
             key = DayKey(mix, minute * MINUTE_MS // DAY_MS)
             day = self._days[key]
             day.touched_ms = now_ms
-            day.mark(version, minute)
+            day.mark(batch.codebook_version, minute)
+            touched[merchant, minute] = day
             self._dirty_days.add(key)
-            self._dirty_decayed.add((mix, version))
-            if session_id in day.session_ids:
-                standing[row] = False
-                continue
-            day.session_ids.add(session_id)
-            day.add(version, code, minute, 1)
-            self._decayed_of(mix, version).add(code, minute * MINUTE_MS, 1)
-            fresh.append(row)
-        return Counted(standing, np.array(fresh, dtype=np.int64))
+            self._dirty_decayed.add((mix, batch.codebook_version))
+        return touched
 
     def take_changes(self) -> Changes:
         """Return every window and decayed mix touched since the last call, whole, and forget that they were touched.

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -146,16 +145,18 @@ class Sink:
             del self._waiting[table]
         return written
 
-    def refresh_buyers(self, since_ms: int, half_life_ms: int) -> tuple[int, int]:
+    def refresh_buyers(self, since_ms: int, half_life_ms: int = buyers.HALF_LIFE_MS) -> tuple[int, int]:
         """Rewrite the type of every buyer with a final session stored since then.
 
         ``since_ms`` and the first number returned are the store's clock: the moment the refresh began. The second is
-        the number of buyers written. Raises as ``flush``.
+        the number of final sessions stored since then (0: nothing was written). Raises as ``flush``.
         """
-        started_ms = int(self._store.command(buyers.CLOCK))
         parameters = {"since_ms": since_ms, "half_life_ms": half_life_ms}
-        summary: Any = self._store.command(buyers.REFRESH, parameters)
-        return started_ms, int(summary.written_rows)
+        started_ms = int(self._store.command(buyers.CLOCK))
+        sessions = int(self._store.command(buyers.FRESH, parameters))
+        if sessions:
+            self._store.command(buyers.REFRESH, parameters)
+        return started_ms, sessions
 
     def _add(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:

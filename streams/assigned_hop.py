@@ -1,0 +1,187 @@
+"""The second hop: assignments become stored rows, mixes per merchant, drift alarms and the latest mix on a topic."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from schemas import topics
+from schemas.assignment_codec import AssignmentDecoder
+from schemas.assignments import AssignmentBatch
+from schemas.rejected_codec import Rejection, decode_rejection
+from streams import buyers
+from streams.chunks import Chunk, TopicPartition
+from streams.decay import DecayRule, Mix
+from streams.distribution import DECAYED, MixKey
+from streams.drift import DriftRules
+from streams.drift_watch import WATCHED_SOURCE
+from streams.errors import StreamError
+from streams.history import History
+from streams.partition_mixes import PartitionMixes
+from streams.sink import Sink
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Produce = Callable[[str, bytes, bytes], Awaitable[None]]
+
+#: A day's counts that nobody touched for this long (time of processing) leave memory; hydration brings them back.
+DAY_IDLE_MS = 15 * 60_000
+
+
+class AssignedHop:
+    """Reads ``sessions.assigned`` and ``clicks.rejected``; satisfies ``streams.hop.Hop``.
+
+    ``process`` only decodes. ``commit`` does, in this order: hydrate what memory lacks, count, insert session rows,
+    insert the windows they changed and the alarms they rang, publish the latest mixes. Offsets are committed after
+    it, so a crash at any point leads to the same rows again: stored sessions are recognised, their windows written
+    anew. ``produce(topic, key, value)`` returns when the broker has the record; ``clock_ms`` is the wall clock, used
+    for times of emission and eviction only. Blocking work runs in ``executor``.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        history: History,
+        executor: Executor,
+        produce: Produce,
+        clock_ms: Callable[[], int],
+        decay_half_life_ms: int,
+        drift_rules: DriftRules | None = None,
+    ) -> None:
+        self._sink = sink
+        self._history = history
+        self._executor = executor
+        self._produce = produce
+        self._clock_ms = clock_ms
+        self._decay = DecayRule(decay_half_life_ms)
+        self._drift_rules = drift_rules if drift_rules is not None else DriftRules()
+        self._decoder = AssignmentDecoder()
+        self._partitions: dict[int, PartitionMixes] = {}
+        self._waiting: list[tuple[int, AssignmentBatch]] = []
+        self._rejections: list[Rejection] = []
+        self._unpublished: dict[tuple[int, MixKey], tuple[str, Mix]] = {}
+        self._refreshes_buyers = False
+        self._buyers_since_ms: int | None = None
+        self._next_refresh_ms = 0
+        self._refresh_interval_ms = buyers.INTERVAL_MS
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Topics this hop reads."""
+        return (topics.SESSIONS_ASSIGNED, topics.CLICKS_REJECTED)
+
+    async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Begin with empty state; it is hydrated merchant by merchant as they appear."""
+        for partition in partitions:
+            if partition.topic == topics.SESSIONS_ASSIGNED:
+                self._partitions[partition.partition] = PartitionMixes(self._decay, self._drift_rules)
+        # One worker of the group does what concerns all partitions: the owner of the first.
+        self._refreshes_buyers = 0 in self._partitions
+
+    async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Drop the state of partitions, and what of theirs was not committed: their next owner reads it again."""
+        for partition in partitions:
+            if partition.topic == topics.SESSIONS_ASSIGNED:
+                self._partitions.pop(partition.partition, None)
+            else:
+                self._rejections.clear()
+        self._waiting = [(partition, batch) for partition, batch in self._waiting if partition in self._partitions]
+        # A mix published late would overwrite the next owner's newer one.
+        self._unpublished = {key: mix for key, mix in self._unpublished.items() if key[0] in self._partitions}
+        self._refreshes_buyers = 0 in self._partitions
+        self._buyers_since_ms = None
+
+    async def process(self, chunk: Chunk) -> None:
+        """Decode a chunk. Raises AssignmentError or StreamError on records that no worker wrote."""
+        if chunk.topic == topics.CLICKS_REJECTED:
+            self._rejections += await self._heavy(lambda: [_rejection(value) for value in chunk.values])
+        else:
+            batches = await self._heavy(lambda: self._decoder.decode(chunk.values))
+            self._waiting += [(chunk.partition, batch) for batch in batches]
+
+    async def commit(self) -> None:
+        """Count, store and publish everything processed so far. Raises RetryLater while the store is away."""
+        await self._heavy(self._store_everything)
+        records = [
+            (key.merchant_id.encode(), self._message(partition, key, version, mix))
+            for (partition, key), (version, mix) in self._unpublished.items()
+        ]
+        await asyncio.gather(*(self._produce(topics.PERSONAS_DISTRIBUTION, *record) for record in records))
+        self._unpublished.clear()
+
+    async def tick(self, now_ms: int) -> None:
+        """Refresh buyers' types when that is due and this worker's to do."""
+        if self._refreshes_buyers and now_ms >= self._next_refresh_ms:
+            took_ms, sessions = await self._heavy(self._refresh_buyers)
+            quiet = min(2 * self._refresh_interval_ms, buyers.LONGEST_INTERVAL_MS)
+            self._refresh_interval_ms = buyers.INTERVAL_MS if sessions else quiet
+            self._next_refresh_ms = now_ms + max(self._refresh_interval_ms, buyers.TIME_SHARE * took_ms)
+
+    async def _heavy(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    def _store_everything(self) -> None:
+        """Hydrate, count and write; after RetryLater a second call goes on from where it stopped."""
+        now_ms = self._clock_ms()
+        by_partition: dict[int, list[AssignmentBatch]] = {}
+        for partition, batch in self._waiting:
+            by_partition.setdefault(partition, []).append(batch)
+        for partition, batches in by_partition.items():
+            self._partitions[partition].hydrate(batches, self._history, now_ms)
+        for partition, batches in by_partition.items():
+            for batch in batches:
+                self._sink.assignments(batch, self._partitions[partition].count(batch, now_ms))
+        self._waiting.clear()
+        self._sink.rejected(self._rejections)
+        self._rejections.clear()
+        for partition, state in self._partitions.items():
+            changes = state.take_changes()
+            self._sink.distributions(changes.rows, now_ms)
+            for key, latest in changes.decayed.items():
+                if key.source == WATCHED_SOURCE:
+                    self._unpublished[partition, key] = latest
+            for ring in state.take_rings():
+                logger.info("Drift at merchant %s: %.3f nats.", ring.merchant_id, ring.alarm.statistic)
+                self._sink.drift(ring.merchant_id, ring.codebook_version, ring.alarm, now_ms)
+        self._sink.flush()
+        for state in self._partitions.values():
+            state.evict(now_ms - DAY_IDLE_MS)
+
+    def _refresh_buyers(self) -> tuple[int, int]:
+        """Refresh buyers; return how long it took in ms and the sessions that were new."""
+        if self._buyers_since_ms is None:
+            self._buyers_since_ms = max(0, self._history.newest_buyer_ms() - buyers.OVERLAP_MS)
+        began_ms = self._clock_ms()
+        started_ms, sessions = self._sink.refresh_buyers(self._buyers_since_ms)
+        self._buyers_since_ms = started_ms - buyers.OVERLAP_MS
+        return self._clock_ms() - began_ms, sessions
+
+    def _message(self, partition: int, key: MixKey, version: str, mix: Mix) -> bytes:
+        """Return the value of a record on ``personas.distribution``."""
+        paths = self._partitions[partition].code_paths(version)
+        message = {
+            "merchant_id": key.merchant_id,
+            "codebook_version": version,
+            "window": DECAYED,
+            "emitted_at": self._clock_ms(),
+            "n_effective": mix.n_effective,
+            "sessions": mix.total,
+            "weights": dict(zip(mix.codes, mix.weights, strict=True)),
+            "code_paths": {code: paths[code] for code in mix.codes},
+        }
+        return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _rejection(value: bytes) -> Rejection:
+    try:
+        return decode_rejection(value)
+    # fastavro answers strange bytes with whatever its parser stumbles over.
+    except Exception as error:
+        raise StreamError(
+            f"Topic {topics.CLICKS_REJECTED} holds a record that is not a RejectedEvent ({error}); find who else "
+            "writes to it and remove that record."
+        ) from error

@@ -1,0 +1,40 @@
+"""An encoder's codebook and personas as rows, so that the store can put a name to every code it holds."""
+
+import json
+from pathlib import Path
+
+from encoders.artefact import MANIFEST_FILE, read_manifest, read_personas
+from streams.sink import CodebookRow, PersonaRow, Sink
+
+
+def register_codebook(sink: Sink, folder: Path) -> str:
+    """Write the codebook version and the personas of an encoder folder; return the version.
+
+    Called when a worker starts and when it swaps to a newer encoder. Idempotent. Raises ArtefactError when the folder
+    is no encoder, RetryLater or StoreError as ``Sink.flush``.
+    """
+    manifest = read_manifest(folder)
+    personas = read_personas(folder)
+    created_ms = int((folder / MANIFEST_FILE).stat().st_mtime * 1000)
+    rows = [
+        PersonaRow(
+            codebook_version=manifest.codebook_version,
+            code=int(persona["code"]),
+            code_path=str(persona["code_path"]),
+            name=str(persona["name"]),
+            sentence=str(persona["sentence"]),
+            statistics=json.dumps(persona["statistics"]),
+            share=float(persona["share"]),
+        )
+        for persona in personas["codes"]
+    ]
+    codebook = CodebookRow(
+        codebook_version=manifest.codebook_version,
+        created_at=created_ms,
+        size=len(rows),
+        coarse=len(personas["coarse"]),
+        manifest=json.dumps(manifest.fields),
+    )
+    sink.codebook(codebook, rows)
+    sink.flush()
+    return manifest.codebook_version

@@ -1,0 +1,90 @@
+"""What the second hop remembers of one partition: mixes, drift detectors and the paths of codes."""
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.assignments import AssignmentBatch
+from streams.decay import DecayRule
+from streams.distribution import Changes, Mixes, MixKey, countable
+from streams.drift import DriftRules
+from streams.drift_watch import WATCHED_SOURCE, DriftWatch, Ring
+from streams.history import History
+
+#: Stored sessions that a merchant's drift detector is fed after a start: fifty blocks, enough to fill a baseline.
+DRIFT_MEMORY_SESSIONS = 5_000
+
+
+class PartitionMixes:
+    """State of one partition of ``sessions.assigned``; empty at first, hydrated merchant by merchant.
+
+    Use: ``hydrate`` (reads the store, changes nothing when that fails), then ``count`` for each batch in order, then
+    ``take_changes`` and ``take_rings``, and ``evict`` once these are stored.
+    """
+
+    def __init__(self, decay: DecayRule, drift_rules: DriftRules) -> None:
+        self._horizon_ms = decay.horizon_ms
+        self._mixes = Mixes(decay)
+        self._watch = DriftWatch(drift_rules)
+        self._rings: list[Ring] = []
+        self._paths: dict[str, dict[int, str]] = {}
+
+    def hydrate(self, batches: list[AssignmentBatch], history: History, now_ms: int) -> None:
+        """Bring into memory what the store knows of the merchants and days of these batches and memory does not.
+
+        Raises RetryLater or StoreError as ``History``; then nothing has changed.
+        """
+        mixes, days = self._mixes.missing(batches)
+        if not days:
+            return
+        earliest_ms = min(int(batch.ended_ms[countable(batch)].min(initial=2**62)) for batch in batches)
+        new = [mix.merchant_id for mix in mixes]
+        known = {key.mix.merchant_id for key in days} - set(new)
+        day_numbers = {key.day for key in days}
+        stored = list(history.counted(new, day_numbers, earliest_ms - self._horizon_ms))
+        stored += history.counted(known, day_numbers, None)
+        sessions = list(
+            history.recent(
+                [mix.merchant_id for mix in mixes if mix.source == WATCHED_SOURCE],
+                WATCHED_SOURCE,
+                DRIFT_MEMORY_SESSIONS,
+            )
+        )
+        self._mixes.hydrate(mixes, days, stored, now_ms)
+        for row in stored:
+            self._paths.setdefault(row.codebook_version, {})[row.code] = row.code_path
+        for session in sessions:
+            # An alarm here is one that the worker before could not store, or one on the edge of ringing.
+            ring = self._watch.update(session.merchant_id, session.codebook_version, session.code, session.ended_ms)
+            if ring is not None:
+                self._rings.append(ring)
+
+    def count(self, batch: AssignmentBatch, now_ms: int) -> npt.NDArray[np.bool_]:
+        """Count a batch; return which of its rows (n,) are to be stored. See ``Mixes.count``."""
+        counted = self._mixes.count(batch, now_ms)
+        self._rings += self._watch.update_batch(batch, counted.fresh)
+        paths = self._paths.setdefault(batch.codebook_version, {})
+        paths.update(zip(batch.code[counted.fresh].tolist(), batch.code_path[counted.fresh].tolist(), strict=True))
+        return counted.standing
+
+    def take_changes(self) -> Changes:
+        """Return what changed since the last call, see ``Mixes.take_changes``."""
+        return self._mixes.take_changes()
+
+    def take_rings(self) -> list[Ring]:
+        """Return the alarms since the last call."""
+        rings, self._rings = self._rings, []
+        return rings
+
+    def code_paths(self, codebook_version: str) -> dict[int, str]:
+        """Return the path of every code of a version that was seen here."""
+        return self._paths.get(codebook_version, {})
+
+    def evict(self, untouched_since_ms: int) -> None:
+        """Forget merchants and days that were quiet since then."""
+        gone: set[MixKey] = self._mixes.evict(untouched_since_ms)
+        self._watch.forget({mix.merchant_id for mix in gone if mix.source == WATCHED_SOURCE})
+
+    @property
+    def days(self) -> int:
+        """Merchant-days in memory."""
+        return len(self._mixes)
