@@ -26,6 +26,8 @@ Tokens = npt.NDArray[np.int64]
 PAD, LEAVE = "<pad>", "<leave>"
 #: Session traits drawn before the first action: device, referrer, moment.
 TRAITS = 3
+#: A longer session is told, and played, only up to here.
+MAX_EVENTS = 64
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ class Vocabulary:
     def prompt_length(self) -> int:
         """Tokens of every prompt: the same for all codes of a codebook."""
         return len(FLAG_GROUPS) + (2 if any("." in path for path in self.code_paths) else 1)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens that a session can take."""
+        return self.prompt_length + TRAITS + 2 * MAX_EVENTS
 
     def to_json(self) -> dict[str, Any]:
         """Return what a folder keeps; ``names`` is there for readers, and checked on the way back."""

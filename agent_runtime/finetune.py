@@ -1,0 +1,190 @@
+"""Teaching a causal language model to click like each buyer type: two stages, first the new words, then all weights.
+
+The order of stages is SimPersona's (arXiv 2605.14205): persona rows are learned against a fixed body before the body
+follows. A model made here from nothing goes through the same two stages, which costs it nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from agent_runtime.errors import ModelError, TraceError
+from agent_runtime.vocabulary import Tokens, Vocabulary
+
+_IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class TinyShape:
+    """The language model made here when no base is named: a Llama of this shape."""
+
+    width: int = 64
+    layers: int = 3
+    heads: int = 4
+    feed_forward: int = 160
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneOptions:
+    """Dials of one training. ``rows_share`` of the steps train the new words' rows alone."""
+
+    epochs: int = 4
+    batch_tokens: int = 4_096
+    learning_rate: float = 4e-3
+    rows_share: float = 0.1
+    warm_up_share: float = 0.05
+    held_out_share: float = 0.05
+    gradient_limit: float = 5.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuned:
+    """A trained model and its figures: nats per held-out session, and the numbers of rows and steps."""
+
+    model: Any
+    figures: dict[str, float]
+    options: dict[str, Any]
+
+
+def tiny_model(vocabulary: Vocabulary, shape: TinyShape, seed: int) -> Any:
+    """Return a fresh small Llama over the vocabulary alone (``vocabulary.offset`` must be 0)."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=shape.width,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=vocabulary.longest,
+        initializer_range=shape.width**-0.5 / 2,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=vocabulary.leave,
+        pad_token_id=vocabulary.pad,
+    )
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+
+
+def base_model(name_or_path: str) -> Any:
+    """Return a pretrained causal language model by name or path, float32. Raises ModelError when it cannot be had."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
+
+
+def extend(model: Any, vocabulary: Vocabulary) -> None:
+    """Append rows for the vocabulary's words to a pretrained model; ``vocabulary.offset`` is the size it had before."""
+    model.resize_token_embeddings(vocabulary.offset + len(vocabulary))
+
+
+def finetune(
+    model: Any,
+    vocabulary: Vocabulary,
+    rows: Sequence[Tokens],
+    options: FinetuneOptions,
+    device: torch.device,
+    on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
+) -> Finetuned:
+    """Train ``model`` in place on token rows (see ``token_rows``) and measure it on a held-out part of them.
+
+    ``on_step(done, planned, loss)`` is called after every batch, loss in nats per token. Equal inputs, seed and thread
+    count give equal weights. Raises TraceError when there are too few rows.
+    """
+    generator = np.random.default_rng(options.seed)
+    torch.manual_seed(options.seed)
+    order = generator.permutation(len(rows))
+    held = max(1, int(len(rows) * options.held_out_share))
+    if len(rows) < 2 * held:
+        raise TraceError(f"{len(rows)} sessions are too few to learn from; assign a longer event log.")
+    training, held_out = [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+    batches = [_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
+    planned = sum(map(len, batches))
+    only_rows = int(planned * options.rows_share)
+    model.to(device).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, options.learning_rate, total_steps=planned, pct_start=options.warm_up_share
+    )
+    step = 0
+    for epoch in batches:
+        for batch in epoch:
+            total, tokens = _loss(model, vocabulary, [training[i] for i in batch], device)
+            # Divided by a constant: a mean per batch would weigh leaving more in batches of short sessions.
+            torch.autograd.backward(total / options.batch_tokens)
+            if step < only_rows:
+                _keep_rows_only(model, vocabulary.offset)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_limit)
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            step += 1
+            on_step(step, planned, float(total.detach()) / tokens)
+    figures = {
+        "held_out_nats_per_session": held_out_nats(model, vocabulary, held_out, device),
+        "training_sessions": float(len(training)),
+        "held_out_sessions": float(len(held_out)),
+        "steps": float(planned),
+        "parameters": float(sum(p.numel() for p in model.parameters())),
+    }
+    return Finetuned(model.eval(), figures, asdict(options))
+
+
+@torch.no_grad()
+def held_out_nats(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> float:
+    """Return the mean negative log-likelihood of a session's own tokens given its prompt, in nats."""
+    model.eval()
+    total = 0.0
+    for batch in _batches(rows, 4_096, np.random.default_rng(0)):
+        loss, _ = _loss(model, vocabulary, [rows[i] for i in batch], device)
+        total += float(loss)
+    return total / len(rows)
+
+
+def _batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Generator) -> list[list[int]]:
+    """Return batches of row numbers of about equal length and at most ``tokens`` tokens with padding, shuffled."""
+    lengths = np.array([len(row) for row in rows])
+    order = np.lexsort((generator.random(len(rows)), lengths))
+    batches: list[list[int]] = [[]]
+    for row in order:
+        if batches[-1] and (len(batches[-1]) + 1) * lengths[row] > tokens:
+            batches.append([])
+        batches[-1].append(int(row))
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def _loss(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of the rows' own tokens (not the prompt's) and their number."""
+    longest = max(map(len, rows))
+    ids = np.full((len(rows), longest), vocabulary.pad, np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    targets = np.where(ids == vocabulary.pad, _IGNORED, ids - vocabulary.offset)
+    targets[:, : vocabulary.prompt_length] = _IGNORED
+    inputs = torch.from_numpy(ids).to(device)  # (B, T)
+    wanted = torch.from_numpy(targets[:, 1:].copy()).to(device)
+    # Padding stands at the end, where a causal model's earlier positions do not see it: no mask is needed.
+    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits  # (B, T - 1, words)
+    logits = logits[..., vocabulary.offset : vocabulary.offset + len(vocabulary)]
+    loss = functional.cross_entropy(
+        logits.reshape(-1, len(vocabulary)), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+    )
+    return loss, int((targets != _IGNORED).sum())
+
+
+def _keep_rows_only(model: Any, offset: int) -> None:
+    """Drop every gradient but those of the vocabulary's own rows in the input and output tables."""
+    tables = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+    for parameter in model.parameters():
+        if parameter not in tables:
+            parameter.grad = None
+        elif parameter.grad is not None:
+            parameter.grad[:offset] = 0.0
