@@ -62,14 +62,15 @@ ROW_GROUP_ROWS = 65_536
 
 
 class EventLogWriter:
-    """Writes one event log; use it as a context manager.
+    """Writes one event log, or with another ``schema`` a log beside it; use it as a context manager.
 
     Rows go to a hidden file beside ``path`` that takes the name ``path`` only when the block ends well: on any error
     nothing half-written is left behind, and a log that was there before stays as it was.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: pa.Schema = ARROW_SCHEMA) -> None:
         self.path = path
+        self.schema = schema
         self.rows = 0
         self._part = path.with_name(f".{path.name}.part")
         self._last_ms = _BEFORE_ALL_MS
@@ -77,18 +78,18 @@ class EventLogWriter:
     def __enter__(self) -> "EventLogWriter":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._parquet = pq.ParquetWriter(self._part, ARROW_SCHEMA, compression="zstd")
+            self._parquet = pq.ParquetWriter(self._part, self.schema, compression="zstd")
         except OSError as error:
             raise EventLogError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
         return self
 
     def write(self, table: pa.Table) -> None:
-        """Append rows. ``table`` has the columns of ``ARROW_SCHEMA`` (any order) and goes on in event-time order.
+        """Append rows. ``table`` has the schema's columns (any order) and goes on in event-time order.
 
         Raises EventLogError on a missing column, a value that does not fit its type, a row earlier than the one
         before it, or a full disk.
         """
-        table = _conform(table, str(self.path), ARROW_SCHEMA)
+        table = _conform(table, str(self.path), self.schema)
         if not table.num_rows:
             return
         times = _milliseconds(table.column("occurred_at"))

@@ -1,0 +1,1 @@
+"""Raw click logs to canonical events: one module per format, and the import that runs them."""

@@ -1,0 +1,181 @@
+"""SQL of an import: lines to fields, fields to judged rows, rows to events, events to their final times."""
+
+from encoders.adapters.adapter import DEFAULT_VALUES, Adapter, Layout
+from encoders.adapters.conversions import literal
+from encoders.adapters.raw_file import RawFile
+from encoders.event_log import ARROW_SCHEMA
+from schemas.validation import ID_BYTES_MAX, TIME_MAX_MS, TIME_MIN_MS
+
+#: A longer line is no click; OTTO's longest have some tens of kilobytes.
+_LINE_BYTES_MAX = 16 << 20
+#: A character that no text file has, so that a whole line is one field.
+_NO_DELIMITER = "\0"
+
+CREATE_STAGED = """
+CREATE TABLE staged (
+    file INTEGER, row BIGINT, reason VARCHAR, raw VARCHAR, merchant_id VARCHAR, client_id VARCHAR, event_id VARCHAR,
+    raw_event VARCHAR, event_name VARCHAR, occurred_ms BIGINT, received_ms BIGINT, product_id VARCHAR,
+    category VARCHAR, price_minor BIGINT, currency VARCHAR, quantity INTEGER, query VARCHAR, url_path VARCHAR,
+    referrer_kind VARCHAR, device VARCHAR, is_bot BOOLEAN, properties MAP(VARCHAR, VARCHAR), group_key VARCHAR)"""
+
+#: Lines that DuckDB's reader itself refuses, as staged rows; its table of refusals is made anew for every file.
+STAGE_REFUSED = """
+INSERT INTO staged BY NAME
+SELECT getvariable('file')::INTEGER AS file, line AS row, csv_line AS raw,
+    CASE error_type WHEN 'INVALID ENCODING' THEN 'bad_encoding' WHEN 'LINE SIZE OVER MAXIMUM' THEN 'oversized_line'
+        ELSE 'malformed_row' END AS reason
+FROM reject_errors"""
+
+_ORDERS = "('checkout_completed', 'checkout_started', 'payment_info_submitted')"
+_IN_CARTS = "('product_added_to_cart', 'product_removed_from_cart', 'cart_viewed')"
+
+
+def fields_view(file: RawFile) -> str:
+    """Return the view ``fields`` over one file: its lines, numbered, and for delimited ones their columns as text.
+
+    Every line is read as one field and split here, not by a CSV reader: so a stray quote spoils its own line alone and
+    a rejected row can be kept as it came. A quoted field may not hold a line break.
+    """
+    path = "".join(f"[{c}]" if c in "[*?" else c for c in str(file.path))
+    lines = f"""
+        SELECT row_number() OVER () AS row, line FROM read_csv({literal(path)}, columns = {{'line': 'VARCHAR'}},
+            auto_detect = false, strict_mode = false, delim = '{_NO_DELIMITER}', quote = '', escape = '',
+            header = {str(file.layout.header).lower()}, max_line_size = {_LINE_BYTES_MAX},
+            compression = '{"gzip" if file.gzipped else "none"}', store_rejects = true, rejects_limit = 0)"""
+    if not file.layout.delimiter:
+        is_object = "coalesce(json_type(TRY_CAST(line AS JSON)) = 'OBJECT', false)"
+        return f"""
+            CREATE OR REPLACE TEMP VIEW fields AS
+            SELECT row, line, NOT {is_object} AS malformed FROM ({lines}) WHERE line IS NOT NULL"""
+    columns = ", ".join(f"nullif(trim(field[{i + 1}]), '') AS {name}" for i, name in enumerate(_quoted(file.fields)))
+    return f"""
+        CREATE OR REPLACE TEMP VIEW fields AS
+        SELECT row, line, len(field) <> {len(file.fields)} AS malformed, {columns}
+        FROM (SELECT row, line, {_split(file.layout.delimiter)} AS field FROM ({lines}) WHERE line IS NOT NULL)"""
+
+
+def stage(adapter: Adapter, layout: Layout) -> str:
+    """Return the statement that judges every row of ``fields`` and keeps it, with the reason if it is rejected."""
+    values = ", ".join(f"{sql} AS {name}" for name, sql in ({**DEFAULT_VALUES, **layout.values}).items())
+    names = " ".join(f"WHEN {literal(raw)} THEN {literal(name)}" for raw, name in adapter.events.items())
+    missing = " ".join(f"WHEN {name} IS NULL THEN 'missing_{name}'" for name in layout.required)
+    in_range = f"BETWEEN {TIME_MIN_MS} AND {TIME_MAX_MS - 1}"
+    oversized = " OR ".join(
+        f"coalesce(strlen({name}), 0) > {ID_BYTES_MAX}" for name in ("merchant_id", "client_id", "event_id")
+    )
+    return f"""
+        INSERT INTO staged BY NAME
+        WITH valued AS (SELECT row, line, malformed, {values} FROM ({layout.rows})),
+        named AS (SELECT *, CASE raw_event {names} END AS event_name FROM valued),
+        judged AS (SELECT *, CASE
+            WHEN malformed THEN 'malformed_row'
+            WHEN merchant_id IS NULL THEN 'missing_merchant_id'
+            WHEN client_id IS NULL THEN 'missing_client_id'
+            WHEN {oversized} THEN 'oversized_id'
+            WHEN raw_event IS NULL THEN 'missing_event_name'
+            WHEN event_name IS NULL THEN 'unknown_event'
+            WHEN event_name = '' THEN 'no_canonical_event'
+            WHEN occurred_text IS NULL THEN 'missing_occurred_at'
+            WHEN coalesce(occurred_ms {in_range}, false) = false THEN 'bad_time'
+            WHEN received_text IS NOT NULL AND coalesce(received_ms {in_range}, false) = false THEN 'bad_time'
+            {missing}
+            WHEN price_text IS NOT NULL AND coalesce(price_minor, -1) < 0 THEN 'bad_price'
+            WHEN quantity_text IS NOT NULL AND coalesce(quantity, -1) < 0 THEN 'bad_quantity'
+            END AS reason FROM named)
+        SELECT getvariable('file')::INTEGER AS file, row, reason, CASE WHEN reason IS NOT NULL THEN line END AS raw,
+            merchant_id, client_id, event_id, raw_event, event_name, occurred_ms,
+            coalesce(received_ms, occurred_ms) AS received_ms, product_id, category, price_minor, currency,
+            quantity, query, url_path, referrer_kind, device, is_bot, properties, group_key
+        FROM judged"""
+
+
+def time_events(parts_ties: bool) -> str:
+    """Return the statement that makes the table ``timed``: one row per event, with its id and its final time.
+
+    Rows of one group become one event. Of a group's values those on which its rows agree are kept; an order of several
+    items has their total as its price and their number among its properties.
+
+    With ``parts_ties`` a client's events get strictly increasing times, in the log's own order: the i-th at
+    i + max over j ≤ i of (t_j − j), which moves an event only as far as the ties before it need.
+    """
+    events = f"""
+        SELECT file, row, merchant_id, client_id, event_id, event_name, occurred_ms, received_ms, product_id, category,
+            price_minor, currency, quantity, query, url_path, referrer_kind, device, is_bot, properties,
+            NULL::VARCHAR AS group_key
+        FROM staged WHERE reason IS NULL AND group_key IS NULL
+        UNION ALL BY NAME
+        SELECT file, min(row) AS row, merchant_id, client_id, NULL AS event_id, event_name,
+            min(occurred_ms) AS occurred_ms, min(received_ms) AS received_ms,
+            {_agreed("product_id")}, {_agreed("category")},
+            CASE WHEN count(*) = 1 OR event_name NOT IN {_ORDERS} THEN {_one("price_minor")}
+                WHEN count(price_minor) = count(*) THEN sum(price_minor * coalesce(quantity, 1)) END::BIGINT
+                AS price_minor,
+            {_agreed("currency")}, CASE WHEN count(*) = 1 THEN min(quantity) END AS quantity,
+            NULL AS query, NULL AS url_path, NULL AS referrer_kind, NULL AS device, bool_or(is_bot) AS is_bot,
+            CASE WHEN count(*) > 1 AND event_name IN {_ORDERS}
+                THEN map_concat(arg_min(properties, row), MAP {{'items': count(*)::VARCHAR}})
+                ELSE arg_min(properties, row) END AS properties, group_key
+        FROM staged WHERE reason IS NULL AND group_key IS NOT NULL
+        GROUP BY file, merchant_id, client_id, event_name, group_key"""
+    identified = f"""
+        SELECT * REPLACE (
+            coalesce(event_id, md5(concat_ws('\x1f', merchant_id, client_id, event_name, occurred_ms,
+                coalesce(product_id, ''), row))) AS event_id,
+            CASE WHEN price_minor IS NOT NULL AND (event_name IN {_ORDERS} OR event_name IN {_IN_CARTS})
+                THEN coalesce(quantity, 1) ELSE quantity END AS quantity)
+        FROM ({events})"""
+    if not parts_ties:
+        return f"CREATE TABLE timed AS {identified}"
+    window = "(PARTITION BY merchant_id, client_id ORDER BY occurred_ms, file, row)"
+    return f"""
+        CREATE TABLE timed AS
+        SELECT * EXCLUDE (place, latest)
+            REPLACE (latest + place AS occurred_ms, received_ms + latest + place - occurred_ms AS received_ms)
+        FROM (SELECT *, max(occurred_ms - place) OVER {window} AS latest
+            FROM (SELECT *, row_number() OVER {window} AS place FROM ({identified})))"""
+
+
+#: The canonical log, times still as milliseconds.
+SELECT_EVENTS = f"""
+    SELECT {
+    ", ".join(
+        {
+            "occurred_at": "occurred_ms AS occurred_at",
+            "received_at": "received_ms AS received_at",
+            "schema_version": "1::INTEGER AS schema_version",
+        }.get(name, name)
+        for name in ARROW_SCHEMA.names
+    )
+}
+    FROM timed ORDER BY occurred_ms, file, row"""
+
+#: What the lists showed, with the time and id of the ``collection_viewed`` event that each stands for.
+SELECT_IMPRESSIONS = """
+    SELECT merchant_id, client_id, timed.occurred_ms AS occurred_at, staged.product_id AS product_id,
+        (row_number() OVER (PARTITION BY file, merchant_id, client_id, group_key ORDER BY staged.row))::INTEGER
+            AS position, timed.event_id AS event_id
+    FROM staged JOIN timed USING (file, merchant_id, client_id, event_name, group_key)
+    WHERE staged.reason IS NULL AND staged.raw_event = getvariable('impressions')
+    ORDER BY timed.occurred_ms, file, staged.row"""
+
+
+def _quoted(names: tuple[str, ...]) -> list[str]:
+    return [f'"{name}"' for name in names]
+
+
+def _split(delimiter: str) -> str:
+    """Fields of ``line``: split at the delimiter, or by the rules of RFC 4180 where the line has a quote."""
+    quoted = f"""
+        list_transform(
+            regexp_extract_all({literal(delimiter)} || line, '{delimiter}("(?:[^"]|"")*"|[^{delimiter}]*)', 1),
+            lambda item: CASE WHEN starts_with(item, '"') THEN replace(item[2:-2], '""', '"') ELSE item END)"""
+    return f"CASE WHEN contains(line, '\"') THEN {quoted} ELSE string_split(line, {literal(delimiter)}) END"
+
+
+def _one(name: str) -> str:
+    """The value of a group on which all of its rows agree."""
+    return f"CASE WHEN min({name}) = max({name}) AND count({name}) = count(*) THEN min({name}) END"
+
+
+def _agreed(name: str) -> str:
+    return f"{_one(name)} AS {name}"
