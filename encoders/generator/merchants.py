@@ -72,7 +72,7 @@ def build_merchant(seed: int, number: int, start_ms: int, end_ms: int, with_drif
     mix = draw_mix(rng, len(BUYER_TYPES))
     catalogue = build_catalogue(rng, f"p{number:03d}", CURRENCIES[int(rng.integers(len(CURRENCIES)))])
     has_cart, has_payment, shows_price = (bool(flag) for flag in rng.random(3) < (0.75, 0.65, 0.7))
-    tempo, depth = np.exp(0.12 * rng.standard_normal(2))
+    tempo, depth = np.exp(0.1 * rng.standard_normal(2))
     peak_hour, swing, weekend = rng.uniform(11.0, 21.0), rng.uniform(0.4, 1.0), rng.normal(0.0, 0.25)
     utc_offset_h = int(rng.integers(-1, 3))
     traffic = np.random.default_rng([seed, number, start_ms, end_ms, _TRAFFIC])

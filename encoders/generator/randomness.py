@@ -8,6 +8,7 @@ import math
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from schemas.events import U64
 
@@ -26,7 +27,7 @@ def scramble(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
-def keys(root: int, *counters: U64 | int) -> U64:
+def keys(root: int, *counters: npt.NDArray[np.integer] | int) -> U64:
     """Return one 64-bit key per row from a root seed and integer counters (arrays or scalars), independent by counter.
 
     Keys of different roots or counters seed streams that do not overlap in practice; the same arguments always give
@@ -39,9 +40,9 @@ def keys(root: int, *counters: U64 | int) -> U64:
     return key
 
 
-def uniforms(key: U64, stream: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def uniforms(key: U64, stream: int) -> npt.NDArray[np.float64]:
     """Return one number in [0, 1) per key; different ``stream`` numbers give independent draws of the same keys."""
-    return (keys(stream, key) >> np.uint64(11)) * _UNIT
+    return (keys(stream, key) >> np.uint64(11)).astype(np.float64) * _UNIT
 
 
 def _scramble_array(x: U64) -> U64:
@@ -65,6 +66,9 @@ def normal(state: U64) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def gamma_2(state: U64) -> float:
-    """Advance a one-element state and return a gamma number of shape 2 and mean 1."""
-    return -0.5 * (math.log(1.0 - uniform(state)) + math.log(1.0 - uniform(state)))
+def gamma(state: U64, shape: int) -> float:
+    """Advance a one-element state and return a gamma number of whole ``shape`` and mean 1 (a sum of exponentials)."""
+    total = 0.0
+    for _ in range(shape):
+        total -= math.log(1.0 - uniform(state))
+    return total / shape

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.generator import raw_events as raw
-from encoders.generator.randomness import gamma_2, normal, uniform
+from encoders.generator.randomness import gamma, normal, uniform
 from encoders.generator.shelf import discount_at, pick_product, pick_shelf
 from encoders.generator.vocabulary import INFO_PAGES, QUERIES_PER_CATEGORY
 from schemas.events import U64
@@ -21,9 +21,11 @@ Rows = npt.NDArray[np.void]
 #: Most events of one visit, most products remembered, most lines of a cart.
 MAX_EVENTS, _MEMORY, _LINES = 160, 128, 24
 #: Standard deviations of a buyer's lasting effects and of a day's mood, on the log scale of habits.
-BUYER_SPREAD, MOOD_SPREAD = 0.22, 0.18
+BUYER_SPREAD, MOOD_SPREAD = 0.1, 0.08
 #: Share of visits on which a shopper behaves like anybody.
-OFF_DAY = 0.04
+OFF_DAY = 0.01
+#: Shape of the gamma distribution of patience: from visit to visit it varies by about 1/sqrt(shape).
+_PATIENCE_SHAPE = 8
 #: Effects: tempo, depth, search, again, cart, price, breadth, checkout.
 _EFFECTS = 8
 _TEMPO, _DEPTH, _SEARCH, _AGAIN, _CARTING, _PRICE, _BREADTH, _CHECKOUT = range(_EFFECTS)
@@ -84,7 +86,7 @@ def walk(
     t_ms = visit["start_ms"]
     patience = 0.0
     if uniform(state) >= me["bounce"]:
-        patience = 1.0 + me["depth"] * effect[_DEPTH] * shop["depth"] * gamma_2(state)
+        patience = 3.0 + me["depth"] * effect[_DEPTH] * shop["depth"] * gamma(state, _PATIENCE_SHAPE)
     moves = 0.0
     shelf = pick_shelf(shop, shelves, state)
     query = -1

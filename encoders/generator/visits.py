@@ -157,7 +157,7 @@ def _returns(
     suits = merchant.busyness(candidates) * _taste_for_hour(merchant, candidates, kind[:, None], types)
     cumulative = np.cumsum(suits, axis=1)
     chosen = (rng.random((len(kind), 1)) * cumulative[:, -1:] > cumulative).sum(axis=1)
-    return candidates[np.arange(len(kind)), np.minimum(chosen, _CANDIDATES - 1)]
+    return np.asarray(candidates[np.arange(len(kind)), np.minimum(chosen, _CANDIDATES - 1)])
 
 
 def _taste_for_hour(

@@ -41,10 +41,9 @@ CURRENCIES = ("EUR", "USD", "GBP")
 def queries(category: str) -> list[str]:
     """Return the search terms shoppers use for a category: nouns alone, then refined by material, then by adjective."""
     nouns = CATEGORIES[category]
-    plain = [noun for noun in nouns]
     refined = [f"{material} {noun}" for noun in nouns for material in MATERIALS[:4]]
     narrow = [f"{adjective} {noun}" for noun in nouns for adjective in ADJECTIVES[:3]]
-    return plain + refined + narrow
+    return [*nouns, *refined, *narrow]
 
 
 #: Number of search terms of every category.
