@@ -12,6 +12,7 @@ import faust
 from schemas.settings import Settings
 from streams.chunks import TopicPartition
 from streams.driver import HopDriver
+from streams.health import Condition
 from streams.hop import Hop
 from streams.ledger import OffsetLedger
 from streams.metrics import Metrics
@@ -19,8 +20,6 @@ from streams.transport import ChunkTransport
 
 logger = logging.getLogger(__name__)
 
-#: Consumer group of the workers.
-GROUP = "simpersona"
 #: How often hops are asked what is due by the clock; well under the shortest interval a setting allows to matter.
 TICK_S = 0.2
 #: A worker that died without a word is given up after this long; heartbeats come from a thread of their own.
@@ -52,13 +51,19 @@ class StreamApp(faust.App):  # type: ignore[misc]
     def __init__(self, settings: Settings, hops: Sequence[Hop], metrics: Metrics, scratch: Path) -> None:
         self.ledger = OffsetLedger()
         self.metrics = metrics
-        self.drivers = [HopDriver(hop, self.ledger, metrics, wall_clock_ms, self.crash) for hop in hops]
+        #: Set with ``failure`` when a hop or Faust itself cannot go on; the worker then stops the app.
+        self.failed = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.drivers = [HopDriver(hop, self.ledger, metrics, wall_clock_ms, self.fail) for hop in hops]
         self.owned: frozenset[TopicPartition] = frozenset()
         self._adoption: asyncio.Task[None] | None = None
+        self._checkpoints: dict[str, asyncio.Task[None]] = {}
+        #: Also what a hop has for its last commit at a rebalance, before the group goes on without this worker.
+        self._patience_s = settings.rebalance_timeout_ms / 2000
         #: When offsets were last committed, or there was last nothing to commit; for the health page.
         self.last_progress_ms = wall_clock_ms()
         super().__init__(
-            GROUP,
+            settings.group,
             broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
             autodiscover=False,
             web_enabled=False,
@@ -80,17 +85,30 @@ class StreamApp(faust.App):  # type: ignore[misc]
             consumer_group_instance_id=settings.worker_id or None,
         )
 
+    def fail(self, reason: BaseException) -> None:
+        """Note why the worker cannot go on. The first reason stays."""
+        self.failure = self.failure or reason
+        self.failed.set()
+
+    def _crash(self, reason: BaseException) -> None:
+        super()._crash(reason)
+        self.fail(reason)
+
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(self.conf.broker_consumer, self, self.ledger, self._checkpoint)
 
     async def _checkpoint(self) -> None:
-        """Commit every hop; the consumer then commits the offsets this acknowledged."""
-        if not self.ledger.outstanding:
-            self.last_progress_ms = wall_clock_ms()
+        """Commit every hop; the consumer then commits the offsets this acknowledged.
+
+        A hop whose store is slow does not hold the others back: its commit goes on and is acknowledged next time.
+        """
         before = self.ledger.outstanding
-        for driver in self.drivers:
-            await driver.checkpoint()
-        if self.ledger.outstanding < before:
+        running = [self._checkpoints.get(driver.name) for driver in self.drivers]
+        for driver, task in zip(self.drivers, running, strict=True):
+            if task is None or task.done():
+                self._checkpoints[driver.name] = asyncio.ensure_future(driver.checkpoint())
+        await asyncio.wait(self._checkpoints.values(), timeout=self._patience_s)
+        if not before or self.ledger.outstanding < before:
             self.last_progress_ms = wall_clock_ms()
 
     async def tick(self) -> None:
@@ -131,7 +149,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             for driver in self.drivers:
                 await driver.assign(owned)
         except Exception as error:
-            await self.crash(error)
+            self.fail(error)
             return
         self.owned = owned
         self.last_progress_ms = wall_clock_ms()
@@ -140,6 +158,26 @@ class StreamApp(faust.App):  # type: ignore[misc]
     def caught_up(self, source: TopicPartition) -> bool:
         """Say whether the broker has just confirmed that it holds nothing of this partition that we lack."""
         return bool(self.consumer.caught_up(source, wall_clock_ms()))
+
+    def committed(self, source: TopicPartition) -> int | None:
+        """Return the next offset to read by the last commit of an owned partition, None while there is none."""
+        offset: int | None = self.consumer.committed_offset(source)
+        return offset
+
+    async def is_member(self) -> bool:
+        """Ask the broker whether this worker still owns its partitions."""
+        return bool(await self.consumer.is_member())
+
+    def condition(self) -> Condition:
+        """Say how the worker is."""
+        return Condition(
+            partitions=len(self.owned),
+            joined=self._adoption is not None and self._adoption.done(),
+            outstanding=self.ledger.outstanding,
+            lag=sum(self.consumer.lag(source) for source in self.owned),
+            quiet_ms=wall_clock_ms() - self.last_progress_ms,
+            store_away=any(driver.waiting_for_store for driver in self.drivers),
+        )
 
 
 def build_app(settings: Settings, hops: Sequence[Hop], metrics: Metrics, scratch: Path) -> StreamApp:
@@ -159,4 +197,4 @@ def _add_agent(app: StreamApp, driver: HopDriver) -> None:
         async for event in stream.noack().events():
             await driver.process(event.value)
 
-    app.agent(topic, name=f"{GROUP}.{type(driver.hop).__name__}")(feed)
+    app.agent(topic, name=driver.name)(feed)

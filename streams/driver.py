@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from streams.chunks import TopicPartition
@@ -21,7 +21,7 @@ MAX_UNCOMMITTED = 64
 class HopDriver:
     """Feeds chunks, checkpoints and ticks to one hop.
 
-    ``crash`` stops the worker with an exception; ``clock_ms`` is the wall clock in milliseconds UTC.
+    ``fail`` makes the worker stop with an exception; ``clock_ms`` is the wall clock in milliseconds UTC.
     """
 
     def __init__(
@@ -30,13 +30,16 @@ class HopDriver:
         ledger: OffsetLedger,
         metrics: Metrics,
         clock_ms: Callable[[], int],
-        crash: Callable[[BaseException], Awaitable[None]],
+        fail: Callable[[BaseException], None],
     ) -> None:
         self.hop = hop
+        self.name = type(hop).__name__
         self._ledger = ledger
         self._metrics = metrics
         self._clock_ms = clock_ms
-        self._crash = crash
+        self._fail = fail
+        #: After a failure the hop's memory may be half changed: nothing more is done with it, least of all a commit.
+        self._failed = False
         self._lock = asyncio.Lock()
         #: Set while the hop's state is restored and its store takes writes.
         self._flowing = asyncio.Event()
@@ -52,23 +55,34 @@ class HopDriver:
 
     async def process(self, delivery: Delivery) -> None:
         """Give one chunk to the hop, once its state is restored and its store takes writes."""
-        await self._flowing.wait()
-        # Shielded, so that an agent being stopped never leaves a chunk half applied.
-        await asyncio.shield(asyncio.ensure_future(self._process(delivery)))
+        pause_s: float | None = 0.0
+        while pause_s is not None:
+            await asyncio.sleep(pause_s)
+            await self._flowing.wait()
+            # Shielded, so that an agent being stopped never leaves a chunk half applied.
+            pause_s = await asyncio.shield(asyncio.ensure_future(self._process(delivery)))
 
-    async def _process(self, delivery: Delivery) -> None:
+    async def _process(self, delivery: Delivery) -> float | None:
+        """Return how long to wait before the chunk is given again, None when it needs nothing more."""
+        chunk = delivery.chunk
         async with self._lock:
-            if not delivery.entry.live:  # revoked or fetched again while it waited
-                return
+            if self._failed or not delivery.entry.live:  # revoked or fetched again while it waited
+                return None
             try:
-                await self.hop.process(delivery.chunk)
+                with self._metrics.process_seconds.labels(self.name).time():
+                    await self.hop.process(chunk)
+            except RetryLater as error:
+                logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
+                return error.retry_after_s
             except Exception as error:
-                await self._crash(error)
-                return
+                self._give_up(error)
+                return None
             self._processed.append(delivery.entry)
-            self._metrics.records.labels(delivery.chunk.topic).inc(len(delivery.chunk))
+            self._metrics.records.labels(chunk.topic).inc(len(chunk))
+            self._metrics.chunk_records.labels(self.name).observe(len(chunk))
             if len(self._processed) >= MAX_UNCOMMITTED:
                 await self._commit()
+            return None
 
     async def checkpoint(self) -> None:
         """Commit the hop and acknowledge what it has processed; nothing is acknowledged when it cannot."""
@@ -76,17 +90,18 @@ class HopDriver:
             await self._commit()
 
     async def _commit(self) -> None:
-        if not self._restored or self._clock_ms() < self._retry_at_ms:
+        if self._failed or not self._restored or self._clock_ms() < self._retry_at_ms:
             return
         try:
-            await self.hop.commit()
+            with self._metrics.commit_seconds.labels(self.name).time():
+                await self.hop.commit()
         except RetryLater as error:
             logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
             self._flowing.clear()
             self._retry_at_ms = self._clock_ms() + int(error.retry_after_s * 1000)
             return
         except Exception as error:
-            await self._crash(error)
+            self._give_up(error)
             return
         self._retry_at_ms = 0
         self._flowing.set()
@@ -96,17 +111,21 @@ class HopDriver:
         if done:
             self._metrics.chunks_acked.inc(len(done))
 
+    def _give_up(self, error: BaseException) -> None:
+        self._failed = True
+        self._fail(error)
+
     async def tick(self) -> None:
         """Let the hop do what is due by the clock, unless it waits for a store."""
         async with self._lock:
-            if self.waiting_for_store or not self._restored:
+            if self._failed or self.waiting_for_store or not self._restored:
                 return
             try:
                 await self.hop.tick(self._clock_ms())
             except RetryLater as error:
                 logger.warning("%s", error)
             except Exception as error:
-                await self._crash(error)
+                self._give_up(error)
 
     async def revoke(self) -> None:
         """Drop all state; called after the last checkpoint of a generation, whether or not that succeeded."""

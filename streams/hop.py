@@ -12,7 +12,7 @@ class Hop(Protocol):
 
     Heavy work belongs in the shell's single executor thread (given to the hop's constructor), so that heartbeats stay
     on time. An exception from any method stops the worker without acknowledging anything, and a restart reads the same
-    chunks again; only ``RetryLater`` is answered by calling ``commit`` again after its ``retry_after_s``.
+    chunks again; only ``RetryLater`` is answered by calling the same method again after its ``retry_after_s``.
     """
 
     @property
@@ -26,7 +26,10 @@ class Hop(Protocol):
         """Drop the state of partitions that now belong to another worker; a commit was tried just before."""
 
     async def process(self, chunk: Chunk) -> None:
-        """Apply one chunk to memory and queue its outputs; the chunk is acknowledged only by the next ``commit``."""
+        """Apply one chunk to memory and queue its outputs; the chunk is acknowledged only by the next ``commit``.
+
+        May raise ``RetryLater`` only as long as nothing of the chunk has been applied; then it comes again.
+        """
 
     async def commit(self) -> None:
         """Make the effects of every processed chunk durable: outputs first, then the changelog.

@@ -26,6 +26,8 @@ class Entry:
 class _Lane:
     """One partition: entries in delivery order, and how far the acked prefix and the commits have come."""
 
+    #: Where reading began: the committed offset, or the log's first one.
+    began: int
     entries: deque[Entry] = field(default_factory=deque)
     acked_until: int = -1
     committed: int = -1
@@ -49,7 +51,9 @@ class OffsetLedger:
         A chunk that begins before the end of earlier ones means that the partition was read again after a seek: the
         earlier entries it overlaps die, and their acks count for nothing.
         """
-        lane = self._lanes.setdefault(source, _Lane())
+        lane = self._lanes.get(source)
+        if lane is None:
+            lane = self._lanes[source] = _Lane(began=first)
         while lane.entries and lane.entries[-1].end > first:
             lane.entries.pop().live = False
         lane.acked_until = min(lane.acked_until, first)
@@ -76,6 +80,10 @@ class OffsetLedger:
             lane = self._lanes.get(source)
             if lane is not None:
                 lane.committed = max(lane.committed, offset)
+
+    def reached(self) -> dict[TopicPartition, int]:
+        """Return an offset per partition that may be committed at any time and takes no commit further than it is."""
+        return {source: lane.committed if lane.committed >= 0 else lane.began for source, lane in self._lanes.items()}
 
     def revoke(self) -> None:
         """Forget everything: all entries die, and fetches in flight become stale. Called at every rebalance."""

@@ -106,6 +106,16 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         ledger.committed(offsets)
         return True
 
+    async def is_member(self) -> bool:
+        """Ask the broker whether this worker still owns its partitions, by committing again what is committed."""
+        offsets = self.transport.ledger.reached()
+        return not offsets or bool(await self._commit(offsets))
+
+    def committed_offset(self, source: TopicPartition) -> int | None:
+        """Return the next offset to read by the last commit of an owned partition, None while there is none."""
+        offset: int | None = self._committed_offset.get(source)
+        return offset
+
     def caught_up(self, source: TopicPartition, now_ms: int) -> bool:
         """Say whether the broker has, within the last seconds, had nothing of this partition that we lack."""
         state = self._partition_state(source)

@@ -1,0 +1,30 @@
+"""``python -m streams``: a worker with all its settings from the environment, as containers run it."""
+
+import os
+import sys
+
+# Each worker is one core's work: more threads in BLAS would only get in the way of the other workers.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pydantic import ValidationError
+
+from schemas.errors import SimpersonaError
+from schemas.settings import settings
+
+
+def main() -> None:
+    """Run a worker until SIGTERM or Ctrl-C; a mendable error is one sentence and exit code 2."""
+    from streams.worker import run
+
+    try:
+        run(settings(), ready=lambda port: print(f"Worker is ready, health page on port {port}.", flush=True))
+    except SimpersonaError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except ValidationError as error:
+        print(f"error: a setting is wrong: {error.errors()[0]['msg']}.", file=sys.stderr)
+        sys.exit(SimpersonaError.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What the first hop computes for one chunk, off the event loop: decode, sessions, buyer types, bytes to send."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from schemas.assignment_codec import encode_assignments
+from schemas.click_codec import ClickChunk, ClickDecoder
+from schemas.events import SessionBatch
+from schemas.framing import join, schema_ids
+from schemas.packaged import Schema
+from schemas.rejected_codec import Rejection, encode_rejection
+from schemas.rejections import CODE_OF_REASON, REASONS
+from schemas.topics import SOURCE_OF_TOPIC
+from streams.chunks import Chunk, TopicPartition
+from streams.emission import CodeColumns, Emission, assignments
+from streams.emit import Emitter, Record
+from streams.metrics import Metrics
+from streams.sessions import Added, SessionRules, SessionWindows
+
+PROCESSOR = "streams.click_hop"
+#: Raised whenever the meaning of rejections changes.
+PROCESSOR_VERSION = "1"
+
+#: What a rejection says beside its name; the reasons are those of ``schemas.rejections``.
+EXPLANATIONS = {
+    "malformed_avro": "The bytes are not a ClickEvent in Avro behind a Confluent header.",
+    "unknown_schema": "The header names a schema that neither the packaged files nor the registry know.",
+    "empty_id": "An id that must name something is empty.",
+    "oversized_id": "An id is longer than the limit.",
+    "unknown_event": "The event name is none of the canonical ones and no alias of one.",
+    "bad_time": "A time lies outside the range that can be meant.",
+    "bad_price": "The price cannot be meant.",
+    "late": "The event was received later after it occurred than the allowed lateness.",
+    "behind_watermark": "The partition's event time had passed the session this event belongs to.",
+}
+
+
+class EncodesSessions(Protocol):
+    """The part of ``encoders.serving.Encoder`` that the hop uses."""
+
+    version: str
+    code_paths: list[str]
+
+    def encode(self, sessions: SessionBatch) -> CodeColumns: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Batches ready to send: assignments by partition of ``sessions.assigned``, and rejections of this partition."""
+
+    assigned: dict[int, list[Any]] = field(default_factory=dict)
+    rejected: list[Any] = field(default_factory=list)
+    emitted: int = 0
+
+
+class ClickWork:
+    """Computes for one worker. ``take`` and ``emit`` run in one thread, one at a time.
+
+    ``find_schema`` looks up a writer schema by id (None: unknown); it may raise RetryLater, before anything is applied.
+    """
+
+    def __init__(
+        self,
+        encoder: EncodesSessions,
+        rules: SessionRules,
+        emitter: Emitter,
+        assigned_partitions: int,
+        metrics: Metrics,
+        clock_ms: Callable[[], int],
+        find_schema: Callable[[int], Schema | None] | None = None,
+    ) -> None:
+        self.rules = rules
+        self._encoder = encoder
+        self._emitter = emitter
+        self._assigned_partitions = assigned_partitions
+        self._metrics = metrics
+        self._clock_ms = clock_ms
+        self._find_schema = find_schema
+        self._decoder = ClickDecoder()
+
+    def take(self, windows: SessionWindows, chunk: Chunk) -> Outputs:
+        """Apply a chunk to its partition's sessions and return what it closed and what was rejected."""
+        clicks = self._decode(chunk.values)
+        added = windows.add(clicks.batch, chunk.offsets)
+        if clicks.watermark_ms is not None:
+            windows.advance(clicks.watermark_ms)
+        self._count(added)
+        closed = self.emit(windows, chunk.source, provisional=False)
+        return Outputs(closed.assigned, self._rejections(chunk, added), closed.emitted)
+
+    def emit(self, windows: SessionWindows, source: TopicPartition, provisional: bool) -> Outputs:
+        """Return the rows of closed sessions and superseded ids and, if asked, of changed open sessions."""
+        emission = windows.emit(provisional=provisional)
+        rows = len(emission) + len(emission.superseded)
+        if not rows:
+            return Outputs()
+        with self._metrics.encode_seconds.time():
+            codes = self._encoder.encode(emission.sessions)
+        self._metrics.encode_sessions.observe(len(emission))
+        batch = assignments(
+            emission, codes, self._encoder.version, self._encoder.code_paths, SOURCE_OF_TOPIC[source.topic]
+        )
+        self._count_rows(emission)
+        by_partition: dict[int, list[Record]] = {}
+        keys: dict[str, tuple[bytes, list[Record]]] = {}
+        for merchant_id, value in zip(batch.merchant_id, encode_assignments(batch), strict=True):
+            known = keys.get(merchant_id)
+            if known is None:
+                key = merchant_id.encode()
+                partition = self._emitter.partition(key, self._assigned_partitions)
+                known = keys[merchant_id] = (key, by_partition.setdefault(partition, []))
+            known[1].append((known[0], value))
+        now_ms = self._clock_ms()
+        return Outputs({p: self._emitter.pack(records, now_ms) for p, records in by_partition.items()}, [], rows)
+
+    def _decode(self, values: list[bytes]) -> ClickChunk:
+        clicks = self._decoder.decode(values)
+        unknown = np.flatnonzero(clicks.batch.fault == CODE_OF_REASON["unknown_schema"])
+        if len(unknown) and self._find_schema is not None and self._learn([values[row] for row in unknown]):
+            clicks = self._decoder.decode(values)
+        return clicks
+
+    def _learn(self, values: Sequence[bytes]) -> bool:
+        """Ask for the schemas of some records; return whether one was learnt."""
+        learnt = False
+        for schema_id in np.unique(schema_ids(*join(list(values)))).tolist():
+            writer = self._find_schema(schema_id) if self._find_schema and not self._decoder.knows(schema_id) else None
+            if writer is not None:
+                self._decoder.learn(schema_id, writer)
+                learnt = True
+        return learnt
+
+    def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
+        records: list[Record] = []
+        for row, code in zip(added.rejected_rows.tolist(), added.rejected_reasons.tolist(), strict=True):
+            reason = REASONS[code]
+            self._metrics.rejected.labels(reason).inc()
+            rejection = Rejection(
+                failure_kind=reason,
+                message=EXPLANATIONS[reason],
+                processor=PROCESSOR,
+                processor_version=PROCESSOR_VERSION,
+                received_at=int(chunk.timestamps_ms[row]),
+                topic=chunk.topic,
+                partition=chunk.partition,
+                offset=int(chunk.offsets[row]),
+                payload=chunk.values[row],
+            )
+            records.append((chunk.keys[row], encode_rejection(rejection)))
+        return self._emitter.pack(records, self._clock_ms())
+
+    def _count(self, added: Added) -> None:
+        self._metrics.events.labels("accepted").inc(added.accepted)
+        self._metrics.events.labels("duplicate").inc(added.duplicates)
+        self._metrics.events.labels("replayed").inc(added.replayed)
+        self._metrics.events.labels("rejected").inc(len(added.rejected_rows))
+
+    def _count_rows(self, emission: Emission) -> None:
+        final = int(emission.is_final.sum())
+        self._metrics.assignments.labels("final").inc(final)
+        self._metrics.assignments.labels("provisional").inc(len(emission) - final)
+        self._metrics.assignments.labels("superseded").inc(len(emission.superseded))

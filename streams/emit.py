@@ -1,0 +1,117 @@
+"""Records to Kafka in whole batches: an order of magnitude cheaper than one send per record."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from streams.errors import StreamError
+
+#: One record: key and value; a value of None is a tombstone.
+Record = tuple[bytes | None, bytes | None]
+
+#: Most bytes of one batch before compression; below the broker's default limit of 1 MiB for a message set.
+BATCH_BYTES = 768 * 1024
+#: A broker that is away for less than this costs nothing; after it the worker stops and a restart replays.
+PATIENCE_S = 120
+_SIGN_BIT_MASK = 0x7FFFFFFF
+
+
+class BrokerError(StreamError):
+    """The broker did not take records in time."""
+
+
+class Emitter:
+    """A producer of batches. ``pack`` may run in any one thread, everything else on the event loop."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._producer: Any = None
+        self._pending: list[asyncio.Future[Any]] = []
+        self._partition_of_key: dict[tuple[bytes, int], int] = {}
+
+    async def start(self) -> None:
+        """Connect. Raises aiokafka's errors when no broker answers."""
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            compression_type="lz4",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=2 * BATCH_BYTES,
+            request_timeout_ms=PATIENCE_S * 1000,
+        )
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is queued and disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        return len(await self._producer.partitions_for(topic))
+
+    def partition(self, key: bytes, partitions: int) -> int:
+        """Return the partition every Kafka client puts this key into by default: murmur2 modulo their number."""
+        found = self._partition_of_key.get((key, partitions))
+        if found is None:
+            found = self._partition_of_key[key, partitions] = (murmur2(key) & _SIGN_BIT_MASK) % partitions
+        return found
+
+    def pack(self, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
+        """Return aiokafka batches of records for one partition, in order."""
+        batches: list[Any] = []
+        batch: Any = None
+        for key, value in records:
+            if batch is None or batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+                batch = self._producer.create_batch()
+                batches.append(batch)
+                if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
+                    raise BrokerError(f"A record of {len(value or b'')} bytes is larger than a batch may be.")
+        return batches
+
+    async def send(self, topic: str, partition: int, batches: Sequence[Any]) -> None:
+        """Queue batches for one partition, in order; ``flush`` tells whether they arrived."""
+        for batch in batches:
+            try:
+                self._pending.append(await self._producer.send_batch(batch, topic, partition=partition))
+            except KafkaError as error:
+                raise _away(self._bootstrap, error) from error
+
+    async def flush(self) -> None:
+        """Return once the broker has acknowledged everything sent so far. Raises BrokerError when it does not."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        try:
+            await asyncio.gather(*pending)
+        except KafkaError as error:
+            raise _away(self._bootstrap, error) from error
+
+    def forget(self) -> None:
+        """No longer wait for what was sent: it belongs to partitions that are no longer ours."""
+        for future in self._pending:
+            future.add_done_callback(_look_at)
+        self._pending.clear()
+
+    async def produce(self, topic: str, key: bytes, value: bytes) -> None:
+        """Send one record, partitioned by its key, and wait for the broker; for the few not worth a batch."""
+        try:
+            await self._producer.send_and_wait(topic, key=key, value=value)
+        except KafkaError as error:
+            raise _away(self._bootstrap, error) from error
+
+
+def _away(bootstrap: str, error: KafkaError) -> BrokerError:
+    return BrokerError(
+        f"Kafka at {bootstrap} took no records for {PATIENCE_S} s ({error!r}); start it, then the worker."
+    )
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Take note of a forgotten batch's failure, so that asyncio does not report it as overlooked."""
+    if not future.cancelled():
+        future.exception()
