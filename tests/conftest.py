@@ -1,0 +1,50 @@
+"""Fixtures over the real embedded stack: nothing of Kafka or ClickHouse is mocked."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.stack.broker import EmbeddedBroker
+from infra.stack.clickhouse import connect
+from infra.stack.migrate import migrate
+from infra.stack.store import EmbeddedStore
+
+BROKER_MEMORY_MB = 2048
+STORE_MEMORY_MB = 4096
+
+
+@pytest.fixture(scope="session")
+def embedded_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """One embedded store for the whole session (for each worker of pytest-xdist)."""
+    folder = tmp_path_factory.mktemp("store")
+    store = EmbeddedStore.start(folder / "clickhouse", folder / "store.log", STORE_MEMORY_MB)
+    try:
+        store.wait_ready()
+        yield store
+    finally:
+        store.stop()
+
+
+@pytest.fixture
+def clickhouse(embedded_store: EmbeddedStore) -> Iterator[str]:
+    """The HTTP address of a fresh, migrated database, dropped after the test."""
+    database = f"test_{uuid.uuid4().hex}"
+    url = embedded_store.url(database)
+    migrate(url)
+    yield url
+    client = connect(url, "default")
+    client.command(f"DROP DATABASE {database} SYNC")
+    client.close()
+
+
+@pytest.fixture
+def kafka(tmp_path: Path) -> Iterator[str]:
+    """The bootstrap address of an empty embedded broker of the test's own (it starts in a few milliseconds)."""
+    broker = EmbeddedBroker.start(tmp_path / "broker.log", BROKER_MEMORY_MB)
+    try:
+        broker.wait_ready()
+        yield broker.bootstrap
+    finally:
+        broker.stop()
