@@ -35,10 +35,6 @@ class MigrationError(InfraError):
     """A migration file could not be applied, or was changed after it had been applied."""
 
 
-class TopicError(InfraError):
-    """A topic exists with other partitions than the product needs."""
-
-
 class JavaMissingError(InfraError):
     """Java or Maven is needed for Apache Kafka and is not here."""
 

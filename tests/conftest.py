@@ -1,16 +1,20 @@
 """Fixtures over the real embedded stack: nothing of Kafka or ClickHouse is mocked."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from infra.errors import JavaMissingError
+from infra.stack.apache_kafka import ApacheKafka, fetch_jars, java
 from infra.stack.broker import EmbeddedBroker
 from infra.stack.clickhouse import connect
 from infra.stack.migrate import migrate
 from infra.stack.store import EmbeddedStore
 
+REPOSITORY = Path(__file__).parent.parent
 BROKER_MEMORY_MB = 2048
 STORE_MEMORY_MB = 4096
 
@@ -43,6 +47,29 @@ def clickhouse(embedded_store: EmbeddedStore) -> Iterator[str]:
 def kafka(tmp_path: Path) -> Iterator[str]:
     """The bootstrap address of an empty embedded broker of the test's own (it starts in a few milliseconds)."""
     broker = EmbeddedBroker.start(tmp_path / "broker.log", BROKER_MEMORY_MB)
+    try:
+        broker.wait_ready()
+        yield broker.bootstrap
+    finally:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """The jars of Apache Kafka; without Java or Maven the test is skipped, with CI=true it fails."""
+    try:
+        java()
+        return fetch_jars(REPOSITORY / ".simpersona" / "kafka")
+    except JavaMissingError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of one Apache Kafka for the whole session: use topic names of the test's own."""
+    broker = ApacheKafka.start(tmp_path_factory.mktemp("apache_kafka"), kafka_jars)
     try:
         broker.wait_ready()
         yield broker.bootstrap

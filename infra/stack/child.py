@@ -101,10 +101,10 @@ class Child:
                 )
             time.sleep(PROBE_INTERVAL_S)
 
-    def stop(self) -> None:
-        """End the process and its group: first by its own signal, by SIGKILL when the grace is over. Idempotent."""
+    def stop(self, first: signal.Signals | None = None) -> None:
+        """End the process and its group: by its own (or the given) signal, by SIGKILL after the grace. Idempotent."""
         if self._process.poll() is None:
-            self._signal(self.spec.stop_signal)
+            self._signal(first or self.spec.stop_signal)
             try:
                 self._process.wait(self.spec.grace_s)
             except subprocess.TimeoutExpired:
