@@ -9,7 +9,7 @@ threshold, and the last blocks together further from the baseline than their siz
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log, sqrt
+from math import lgamma, log, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ class DriftRules:
     #: Page-Hinkley: what a block may deviate for free, and the sum of the rest that rings, in standard deviations.
     allowance: float = 1.0
     threshold: float = 8.0
+    #: Blocks without any deviation that the cumulative sum starts from, as if they had been seen.
+    presumed_blocks: int = 30
     #: One block counts for this much at most, so that a single odd block never rings alone.
     block_limit: float = 6.0
 
@@ -48,12 +50,17 @@ class Shift:
     """How far two samples of codes lie apart. ``n_effective`` is the harmonic size that sets their noise.
 
     divergence  Jensen–Shannon divergence in nats less its expectation for two samples of one mix
-    deviation   the same in standard deviations of that expectation
+    spread      standard deviation of that divergence for two samples of one mix, in nats
     """
 
     divergence: float
-    deviation: float
+    spread: float
     n_effective: float
+
+    @property
+    def deviation(self) -> float:
+        """The divergence in standard deviations."""
+        return self.divergence / self.spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +130,19 @@ class DriftDetector:
 
     def _judge(self, block: _Block) -> DriftAlarm | None:
         self._recent.append(block)
+        if len(self._recent) > self._rules.recent_blocks:
+            self._absorb(self._recent.popleft())
         alarm = None
         if self._absorbed >= self._rules.baseline_blocks:
             deviation = shift(self._baseline.codes, block.codes).deviation
             self._cusum.update(min(deviation, self._rules.block_limit))
             if self._cusum.drift_detected:
                 alarm = self._alarm()
+                self._cusum = self._fresh_cusum()
         if alarm is not None:
             self._recent.clear()
             self._baseline = block
             self._absorbed = 1
-            self._cusum = self._fresh_cusum()
-        elif len(self._recent) > self._rules.recent_blocks:
-            self._absorb(self._recent.popleft())
         return alarm
 
     def _absorb(self, block: _Block) -> None:
@@ -151,8 +158,7 @@ class DriftDetector:
         for block in self._recent:
             recent.merge(block)
         found = shift(self._baseline.codes, recent.codes)
-        deviation_nats = found.divergence / found.deviation if found.deviation else 0.0
-        threshold = max(self._rules.floor_nats, self._rules.least_deviations * deviation_nats)
+        threshold = max(self._rules.floor_nats, self._rules.least_deviations * found.spread)
         if found.divergence <= threshold:
             return None
         return DriftAlarm(
@@ -170,27 +176,29 @@ class DriftDetector:
     def _fresh_cusum(self) -> PageHinkley:
         # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
         rules = self._rules
-        return PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")
+        cusum = PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")
+        # river measures from the mean of what it saw; without change that is 0, and it must not learn it from a change.
+        for _ in range(rules.presumed_blocks):
+            cusum.update(0.0)
+        return cusum
 
 
 def shift(baseline: Mapping[int, int], recent: Mapping[int, int]) -> Shift:
     """Return how far two samples of codes lie apart, beyond what chance alone would show.
 
     For m and n sessions of one mix over K codes, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom
-    (second-order expansion of JS; with m → ∞ its mean is the (K − 1) / (8n) of docs/distributions.md). A code so rare
-    that it is hardly ever drawn adds less than one degree of freedom: at most p·ln 2 nats, hence 8·ln 2·p·n_effective.
-    Neither sample may be empty.
+    (second-order expansion of JS; for m → ∞ its mean gives (K − 1) / (8n)). That holds for codes drawn often; what a
+    rarer code adds in mean and variance is taken from ``_chance``. Neither sample may be empty.
     """
     codes = sorted(baseline.keys() | recent.keys())
     p, m = _shares(baseline, codes)
     q, n = _shares(recent, codes)
     n_effective = m * n / (m + n)
-    pooled = (m * p + n * q) / (m + n)
-    kinds = float(np.minimum(1.0, 8.0 * log(2.0) * pooled * n_effective).sum())
-    freedom = max(kinds - 1.0, 1.0)
-    chance = freedom / (8.0 * n_effective)
-    divergence = js_divergence(p, q) - chance
-    return Shift(divergence, divergence / (sqrt(2.0 * freedom) / (8.0 * n_effective)), n_effective)
+    expected = np.log(n_effective * (m * p + n * q) / (m + n))
+    chance = max(float(np.interp(expected, _LOG_DRAWS, _CHANCE_MEAN).sum()) - 1.0, 0.0)
+    spread = sqrt(float(np.interp(expected, _LOG_DRAWS, _CHANCE_VARIANCE).sum()))
+    beyond = 8.0 * n_effective * js_divergence(p, q) - chance
+    return Shift(beyond / (8.0 * n_effective), spread / (8.0 * n_effective), n_effective)
 
 
 def js_divergence(p: F64, q: F64) -> float:
@@ -217,3 +225,23 @@ def _shares(counts: Mapping[int, int], codes: list[int]) -> tuple[F64, float]:
 def _kl(p: F64, q: F64) -> float:
     present = p > 0
     return float((p[present] * np.log(p[present] / q[present])).sum())
+
+
+def _chance(draws: float) -> tuple[float, float]:
+    """Return mean and variance of what a code expected to be drawn so often adds to 8·n·JS without any change.
+
+    The number drawn is Poisson; against its own expectation it adds 4·draws·(u·ln(2u / (1 + u)) + ln(2 / (1 + u))) with
+    u = drawn / draws. For many draws that is chi-square with one degree of freedom: mean 1, variance 2.
+    """
+    drawn = np.arange(int(draws + 12 * sqrt(draws) + 20), dtype=np.float64)
+    chances = np.exp(drawn * log(draws) - draws - np.array([lgamma(k + 1) for k in drawn]))
+    u = drawn / draws
+    own = np.where(drawn > 0, u * np.log(np.where(drawn > 0, 2 * u / (1 + u), 1.0)), 0.0)
+    adds = 4 * draws * (own + np.log(2 / (1 + u)))
+    mean = float((chances * adds).sum())
+    return mean, float((chances * adds * adds).sum()) - mean * mean
+
+
+_DRAWS = np.geomspace(1e-3, 1e3, 61)
+_LOG_DRAWS = np.log(_DRAWS)
+_CHANCE_MEAN, _CHANCE_VARIANCE = (np.array(column) for column in zip(*map(_chance, _DRAWS.tolist()), strict=True))

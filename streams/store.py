@@ -26,9 +26,9 @@ class Store:
     """A connection to ClickHouse made on first use and again after a failure. For one thread at a time.
 
     ``url`` is ``http(s)://user:password@host:port/database``. Each call is repeated with growing pauses for
-    ``patience_s``, short because other work waits for the same thread; then RetryLater is raised and the same call may be made again. Inserts must therefore be idempotent
-    by key: an attempt whose answer was lost may have been carried out. ``pause`` waits for some seconds (an argument,
-    so that tests need not wait).
+    ``patience_s``, short because other work waits for the same thread; then RetryLater is raised and the same call may
+    be made again. Inserts must therefore be idempotent by key: an attempt whose answer was lost may have been carried
+    out. ``pause`` waits for some seconds (an argument, so that tests need not wait).
     """
 
     def __init__(self, url: str, patience_s: float = 2.0, pause: Callable[[float], object] | None = None) -> None:
