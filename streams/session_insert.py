@@ -1,5 +1,7 @@
 """Taking events in: each is judged, found to be new, put in its place, and the sessions around it cut again."""
 
+from typing import Any
+
 import numba as nb
 import numpy as np
 
@@ -105,9 +107,13 @@ def insert_rows(
     return len(events)
 
 
-def columns(batch: EventBatch) -> Columns:
-    """Return a batch as the tuple of arrays that ``insert_rows`` takes."""
-    return (
+def columns(batch: EventBatch, offsets: I64) -> tuple[Columns, I64]:
+    """Return a batch and its offsets as the arrays that ``insert_rows`` takes: contiguous and writable.
+
+    Read-only or strided arrays (slices of records, of Arrow buffers) are other types to numba, and each combination of
+    types costs seconds of compilation; copying such an array costs nanoseconds per event.
+    """
+    arrays = (
         batch.events,
         batch.received_ms,
         batch.key_hash,
@@ -118,6 +124,8 @@ def columns(batch: EventBatch) -> Columns:
         batch.client_length,
         batch.fault,
     )
+    plain: Any = tuple(np.require(array, requirements=["C", "W"]) for array in arrays)
+    return plain, np.require(offsets, np.int64, ["C", "W"])
 
 
 @nb.njit(cache=True, nogil=True)

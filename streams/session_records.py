@@ -102,6 +102,14 @@ def _changed(table: Table, committed_offset: int) -> tuple[I64, I64]:
 
 
 @nb.njit(cache=True, nogil=True)
+def forget_closed(table: Table) -> None:
+    """Let every client without events leave, where no event can come again (the offline pass writes no changelog)."""
+    for s in range(table.counts[HIGH]):
+        if table.marks[s] & USED and not table.marks[s] & OPEN:
+            leave(table, s)
+
+
+@nb.njit(cache=True, nogil=True)
 def _packed(table: Table, slots: I64) -> tuple[npt.NDArray[np.void], Events, I64]:
     """Return (k,) headers, all their events and the (k + 1,) bounds of each one's."""
     bounds = np.zeros(len(slots) + 1, np.int64)
@@ -150,10 +158,10 @@ def restored(table: Table, key: bytes, value: bytes | None, gap_ms: int) -> tupl
 
     Raises SessionStateError when the record is of another release or damaged.
     """
-    text = np.frombuffer(key, np.uint8)
+    text = np.frombuffer(bytearray(key), np.uint8)  # writable, or numba would compile everything once more
     merchant_n = len(merchant_of(key))
     where = (text, 2, merchant_n, 2 + merchant_n, len(key) - 2 - merchant_n)
-    key_hash = hash_key(*where)
+    key_hash = np.uint64(hash_key(*where))
     known = find(table, key_hash, *where)
     if known >= 0:
         _forget_pending(table, known)
@@ -172,7 +180,7 @@ def restored(table: Table, key: bytes, value: bytes | None, gap_ms: int) -> tupl
     for name in ("run_t", "run_id", "run_n", "applied"):
         slot[name] = head[name]
     if n:
-        _fill(table, s, np.frombuffer(value, EVENT, n, HEADER.itemsize))
+        _fill(table, s, np.frombuffer(bytearray(value), EVENT, n, HEADER.itemsize))
     stored = np.frombuffer(value, _STORED_PENDING, pending_n, HEADER.itemsize + n * EVENT.itemsize)
     for entry in stored:
         target = table.pending[table.counts[PENDINGS]]

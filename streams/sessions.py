@@ -18,6 +18,7 @@ from streams.session_insert import ACCEPTED, DUPLICATES, REJECTED, REPLAYED, col
 from streams.session_records import (
     WATERMARK_KEY,
     changed_records,
+    forget_closed,
     merchant_of,
     read_watermark,
     restored,
@@ -28,6 +29,7 @@ from streams.session_rules import SessionRules
 from streams.session_sweep import Rows, keys_of, supersede, sweep
 from streams.session_table import (
     KEY_UNITS,
+    KEYS,
     NO_OFFSET,
     OPEN_EVENTS,
     OPEN_KEYS,
@@ -92,14 +94,14 @@ class SessionWindows:
         """
         rejected_rows, rejected_reasons = np.empty(len(batch), np.int64), np.empty(len(batch), np.uint8)
         tally = np.zeros(4, np.int64)
-        arrays, row = columns(batch), 0
+        (arrays, source_offsets), row = columns(batch, offsets), 0
         while True:
             row = insert_rows(
                 self._table,
                 self._pieces,
                 self._limits,
                 arrays,
-                offsets,
+                source_offsets,
                 row,
                 self._disorder_ms,
                 self._gaps,
@@ -147,6 +149,11 @@ class SessionWindows:
     def open_events(self) -> int:
         """Events in open sessions."""
         return int(self._table.counts[OPEN_EVENTS])
+
+    @property
+    def known_clients(self) -> int:
+        """Clients in the state, those included whose sessions are closed but whose offsets are not yet committed."""
+        return int(self._table.counts[KEYS])
 
     @property
     def memory_bytes(self) -> int:
@@ -222,6 +229,10 @@ class SessionWindows:
             self._watermark_at_snapshot = self.watermark_ms
             records.append((WATERMARK_KEY, watermark_value(self.watermark_ms)))
         return records
+
+    def forget_closed(self) -> None:
+        """Drop what is remembered of clients without open sessions; for passes that take no snapshots."""
+        forget_closed(self._table)
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Apply one changelog record; called in log order before the first ``add``.
