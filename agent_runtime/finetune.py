@@ -5,7 +5,7 @@ follows. A model made here from nothing goes through the same two stages, which 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from agent_runtime.errors import ModelError, TraceError
 from agent_runtime.vocabulary import Tokens, Vocabulary
+
+#: Learning rate for a model that was pretrained; a fresh small one takes ``FinetuneOptions.learning_rate``.
+PRETRAINED_LEARNING_RATE = 2e-4
 
 _IGNORED = -100
 
@@ -81,9 +84,18 @@ def base_model(name_or_path: str) -> Any:
         raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
 
 
-def extend(model: Any, vocabulary: Vocabulary) -> None:
-    """Append rows for the vocabulary's words to a pretrained model; ``vocabulary.offset`` is the size it had before."""
-    model.resize_token_embeddings(vocabulary.offset + len(vocabulary))
+def extended(model: Any, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
+    """Append rows for the vocabulary's words to a pretrained model; return it, and the words at their new ids.
+
+    Raises ModelError when the model reads fewer tokens than a session can have.
+    """
+    before = int(model.get_input_embeddings().num_embeddings)
+    words = replace(vocabulary, offset=before)
+    reach = getattr(model.config, "max_position_embeddings", None)
+    if reach is not None and reach < words.longest:
+        raise ModelError(f"{model.config.model_type}: reads {reach} tokens, a session needs {words.longest}.")
+    model.resize_token_embeddings(before + len(words))
+    return model, words
 
 
 def finetune(

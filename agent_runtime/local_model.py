@@ -1,11 +1,14 @@
 """The language model as a simulation's backend: transformers, run here, with its keys and values kept between steps."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
 from agent_runtime.backends import Scores
+from agent_runtime.errors import ModelError
 from agent_runtime.vocabulary import Tokens, Vocabulary
 
 
@@ -35,3 +38,13 @@ class LocalModel:
         first = self._vocabulary.offset
         logits = answer.logits[:, -1, first : first + len(self._vocabulary)].float()
         return np.asarray(logits.cpu().numpy(), np.float32)
+
+
+def load_local_model(folder: Path, vocabulary: Vocabulary) -> LocalModel:
+    """Return the backend of a saved language model. Raises ModelError when transformers cannot read it."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{folder}: transformers cannot load the language model ({reason}); finetune anew.") from error
+    return LocalModel(model, vocabulary)

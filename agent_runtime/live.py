@@ -1,0 +1,108 @@
+"""A population that lives: shoppers come at a rate, each of a type drawn from the latest mix, and click as time passes.
+
+Pure but for the backend: time comes in as an argument, so a test can run a day in a moment. Event time is whatever the
+caller says it is; clicks leave in event-time order, never before their time has come.
+"""
+
+import hashlib
+import heapq
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import poisson
+
+from agent_runtime.backends import Backend
+from agent_runtime.draws import Purpose, draw
+from agent_runtime.population import Mix, sampled
+from agent_runtime.rollout import Span, play
+from agent_runtime.session import PlayedSession, click_events
+from agent_runtime.shop import Shop
+from agent_runtime.simulation import check_codebooks
+from agent_runtime.storefront import Storefront
+from agent_runtime.vocabulary import Vocabulary
+
+#: Seeds are 64 bits in the store.
+_SEED_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Come:
+    """What one step brought: new sessions, and the clicks whose time has come, in event-time order."""
+
+    sessions: list[PlayedSession]
+    clicks: list[dict[str, object]]
+
+
+@dataclass(slots=True)
+class LivePopulation:
+    """One merchant's living population.
+
+    rate_per_ms  mean arrivals per millisecond of event time
+    now_ms       event time up to which it has lived
+    """
+
+    run_id: str
+    vocabulary: Vocabulary
+    backend: Backend
+    shop: Shop
+    mix: Mix
+    rate_per_ms: float
+    gap_ms: int
+    seed: int
+    now_ms: int
+    agents: int = 0
+    steps: int = 0
+    _storefront: Storefront = field(init=False)
+    _due: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Set up the storefront. Raises ShopError for a shop without products, ModelError for another codebook."""
+        check_codebooks(self.vocabulary, self.mix)
+        self._storefront = Storefront(self.shop)
+
+    def follow(self, mix: Mix) -> None:
+        """Draw newcomers from this mix from now on. Raises ModelError when it is of another codebook."""
+        check_codebooks(self.vocabulary, mix)
+        self.mix = mix
+
+    def live(self, until_ms: int) -> Come:
+        """Let event time pass up to ``until_ms``: newcomers begin, and clicks that fall due are handed out.
+
+        Arrivals within a step are a Poisson number at uniform times, which is a Poisson process whatever the steps.
+        """
+        sessions: list[PlayedSession] = []
+        if until_ms > self.now_ms:
+            sessions = self._newcomers(until_ms)
+            for session in sessions:
+                clicks = click_events(session, self.run_id, self.shop.merchant_id, self.shop.currency)
+                for t_ms, click in zip(session.times_ms, clicks, strict=True):
+                    heapq.heappush(self._due, (t_ms, str(click["event_id"]), click))
+            self.now_ms = until_ms
+        due = []
+        while self._due and self._due[0][0] < until_ms:
+            due.append(heapq.heappop(self._due)[2])
+        return Come(sessions, due)
+
+    @property
+    def waiting_clicks(self) -> int:
+        """Clicks of begun sessions whose time has not come."""
+        return len(self._due)
+
+    def _newcomers(self, until_ms: int) -> list[PlayedSession]:
+        unit = draw(self.seed, 0, self.steps, Purpose.ARRIVALS)
+        count = int(poisson.ppf(unit, self.rate_per_ms * (until_ms - self.now_ms)))
+        self.steps += 1
+        if count < 1:
+            return []
+        agents = np.arange(self.agents, self.agents + count)
+        self.agents += count
+        span = Span(self.now_ms, until_ms)
+        codes = sampled(self.mix, agents, self.seed)
+        played = play(self.backend, self.vocabulary, self._storefront, agents, codes, span, self.seed, self.gap_ms)
+        return played.sessions
+
+
+def seed_of(seed: int, merchant_id: str) -> int:
+    """Return a merchant's own seed, so that two merchants' shoppers do not draw the same numbers."""
+    digest = hashlib.sha256(f"{seed}:{merchant_id}".encode()).digest()
+    return int.from_bytes(digest[:_SEED_BYTES])

@@ -1,0 +1,179 @@
+"""One simulation run: a crowd drawn from a merchant's latest mix, played, written down and sent into the stream."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from agent_runtime.backends import Backend
+from agent_runtime.errors import ModelError, PopulationError
+from agent_runtime.fidelity import Fidelity, fidelity
+from agent_runtime.population import Mix, Reader, quotas
+from agent_runtime.publish import ClickPublisher
+from agent_runtime.rollout import TILE, Played, Span, play
+from agent_runtime.session import PlayedSession, click_events, client_id
+from agent_runtime.shop import Shop
+from agent_runtime.storefront import Storefront
+from agent_runtime.vocabulary import Vocabulary
+from schemas.simulation import SimulatedSession, SimulationRun
+
+
+class RunSink(Protocol):
+    """Where a run is written down: ``streams.sink.Sink`` is one."""
+
+    def simulation_run(self, run: SimulationRun) -> None:
+        """Add a run."""
+        ...
+
+    def simulated_sessions(self, sessions: Sequence[SimulatedSession]) -> None:
+        """Add sessions of a run."""
+        ...
+
+    def flush(self) -> int:
+        """Write what was added; return the rows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that fixes a run's result, apart from the shop and the simulator's files, whose hashes it names.
+
+    start_ms, span_ms  event time (UTC) in which sessions begin; gap_ms the session gap; lateness_ms the allowed one
+    """
+
+    mix: Mix
+    simulator_version: str
+    shop_hash: str
+    backend: str
+    buyers: int
+    seed: int
+    start_ms: int
+    span_ms: int
+    gap_ms: int
+    lateness_ms: int
+    tile: int = TILE
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's name: equal plans are the same run."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+
+    def to_json(self) -> str:
+        """Return the manifest from which the run can be repeated."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def shop_hash(shop: Shop) -> str:
+    """Return a short hash of everything a storefront is made of."""
+    return hashlib.sha256(json.dumps(shop.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_codebooks(vocabulary: Vocabulary, mix: Mix) -> None:
+    """Raise ModelError when the simulator speaks of another codebook than the mix."""
+    if vocabulary.codebook_version != mix.codebook_version:
+        raise ModelError(
+            f"The simulator knows codebook {vocabulary.codebook_version}, but the latest mix of {mix.merchant_id} is "
+            f"of {mix.codebook_version}; run `simpersona finetune` with that encoder."
+        )
+
+
+def simulate(
+    plan: Plan,
+    vocabulary: Vocabulary,
+    backend: Backend,
+    shop: Shop,
+    done: Callable[[int], None] = lambda _: None,
+) -> Played:
+    """Play a plan's crowd and return its sessions; touches neither broker nor store.
+
+    ``done`` is told shoppers as they finish. Raises ModelError when the codebooks differ, PopulationError when the
+    plan asks for no buyers, ShopError when the shop cannot be walked.
+    """
+    check_codebooks(vocabulary, plan.mix)
+    if plan.buyers < 1:
+        raise PopulationError(f"{plan.buyers} buyers were asked for; ask for at least one.")
+    span = Span(plan.start_ms, plan.start_ms + plan.span_ms)
+    codes = quotas(plan.mix, plan.buyers, plan.seed)
+    return play(
+        backend, vocabulary, Storefront(shop), np.arange(plan.buyers), codes, span, plan.seed, plan.gap_ms, done
+    )
+
+
+def closing_ms(plan: Plan, sessions: Sequence[PlayedSession]) -> int:
+    """Return the event time at which all sessions of a run are over: past the last click, the gap and the lateness."""
+    return max(session.times_ms[-1] for session in sessions) + plan.gap_ms + plan.lateness_ms + 1
+
+
+def write_down(sink: RunSink, plan: Plan, sessions: Sequence[PlayedSession]) -> None:
+    """Store a run and what each shopper was meant to be, before any click is sent.
+
+    In this order a run that breaks off has at least reserved its stretch of event time: the next begins after it.
+    """
+    sink.simulation_run(
+        SimulationRun(
+            run_id=plan.run_id,
+            merchant_id=plan.mix.merchant_id,
+            started_at=plan.start_ms,
+            finished_at=closing_ms(plan, sessions),
+            codebook_version=plan.mix.codebook_version,
+            seed=plan.seed,
+            buyers=plan.buyers,
+            backend=plan.backend,
+            manifest=plan.to_json(),
+        )
+    )
+    sink.simulated_sessions(session_rows(plan.run_id, plan.mix.merchant_id, sessions))
+    sink.flush()
+
+
+def session_rows(run_id: str, merchant_id: str, sessions: Sequence[PlayedSession]) -> list[SimulatedSession]:
+    """Return the rows of ``simulated_sessions``. An in-process storefront has nothing that could crash."""
+    return [
+        SimulatedSession(
+            run_id=run_id,
+            merchant_id=merchant_id,
+            client_id=client_id(run_id, session.agent),
+            agent=session.agent,
+            intended_code=session.code,
+            intended_path=session.code_path,
+            events=len(session.clicks),
+            outcome=session.outcome,
+            crashed=False,
+            started_at=session.times_ms[0],
+            ended_at=session.times_ms[-1],
+        )
+        for session in sessions
+    ]
+
+
+def send(publisher: ClickPublisher, plan: Plan, shop: Shop, sessions: Sequence[PlayedSession]) -> int:
+    """Send a run's clicks in event-time order, close its sessions, and return the number of clicks."""
+    clicks = [
+        click for session in sessions for click in click_events(session, plan.run_id, shop.merchant_id, shop.currency)
+    ]
+    clicks.sort(key=_when)
+    count = publisher.send(clicks)
+    publisher.promise(closing_ms(plan, sessions))
+    publisher.flush()
+    return count
+
+
+def _when(click: dict[str, object]) -> tuple[Any, Any]:
+    return click["occurred_at"], click["event_id"]
+
+
+_CAME_BACK = "SELECT intended_path, code_path FROM round_trip WHERE run_id = %(run)s"
+
+
+def sessions_back(store: Reader, run_id: str) -> int:
+    """Return how many of a run's sessions the stream has given a final type so far."""
+    return int(store.select(_CAME_BACK, {"run": run_id}).num_rows)
+
+
+def stored_fidelity(store: Reader, run_id: str) -> Fidelity:
+    """Return a run's round trip as far as the store has it. Raises PopulationError when no session came back yet."""
+    rows = store.select(_CAME_BACK, {"run": run_id})
+    return fidelity(rows.column("intended_path").to_pylist(), rows.column("code_path").to_pylist())

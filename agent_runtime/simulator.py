@@ -1,0 +1,148 @@
+"""A trained simulator as a folder: language model, words, scripted chain, known shops, and a manifest that vouches.
+
+model/            what ``save_pretrained`` writes (absent when only the scripted chain was fitted)
+vocabulary.json   the words, with the codebook they belong to
+markov.npz        the scripted chain
+shops.jsonl       the storefronts of the merchants it was trained on
+manifest.json     codebook version, model version, hashes of all other files, seeds, figures, library versions
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_runtime.backends import Backend
+from agent_runtime.errors import ModelError
+from agent_runtime.markov import MarkovChain
+from agent_runtime.shop import Shop, read_shops, write_shops
+from agent_runtime.vocabulary import Vocabulary
+
+MANIFEST_FILE, VOCABULARY_FILE, CHAIN_FILE, SHOPS_FILE = "manifest.json", "vocabulary.json", "markov.npz", "shops.jsonl"
+MODEL_FOLDER = "model"
+
+#: The backends a command can name.
+LOCAL, MARKOV = "local", "markov"
+BACKENDS = (LOCAL, MARKOV)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A loaded simulator: everything but the language model, which ``backend`` loads when it is the one asked for."""
+
+    folder: Path
+    version: str
+    vocabulary: Vocabulary
+    shops: Mapping[str, Shop]
+    manifest: Mapping[str, Any]
+
+    @property
+    def codebook_version(self) -> str:
+        """The codebook whose buyer types it knows."""
+        return self.vocabulary.codebook_version
+
+    def backend(self, name: str) -> Backend:
+        """Return the backend of that name. Raises ModelError for an unknown one or a language model that is not there.
+
+        Only ``local`` imports torch.
+        """
+        if name == MARKOV:
+            return MarkovChain.load(self.folder / CHAIN_FILE, self.vocabulary)
+        if name != LOCAL:
+            raise ModelError(f"--backend {name}: not known; choose {' or '.join(BACKENDS)}.")
+        if not (self.folder / MODEL_FOLDER).is_dir():
+            raise ModelError(f"{self.folder}: holds no language model, only the scripted chain; choose {MARKOV}.")
+        from agent_runtime.local_model import load_local_model
+
+        return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
+
+
+def check_target(folder: Path) -> None:
+    """Raise ModelError when ``folder`` is something that a simulator must not replace; for asking before training."""
+    taken = folder.exists() and not (folder / MANIFEST_FILE).is_file()
+    if taken and (not folder.is_dir() or any(folder.iterdir())):
+        raise ModelError(f"{folder}: holds something that is no simulator; name another folder.")
+
+
+def write_simulator(
+    folder: Path,
+    vocabulary: Vocabulary,
+    chain: MarkovChain,
+    shops: Sequence[Shop],
+    model: Any | None,
+    fields: Mapping[str, Any],
+) -> str:
+    """Write a simulator's folder as one step and return its version, a name made from its content.
+
+    ``model`` is a transformers model, or None. A simulator that is there already is replaced. Raises ModelError when
+    ``folder`` holds something else or cannot be written.
+    """
+    check_target(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            fresh = part / "new"
+            fresh.mkdir()
+            (fresh / VOCABULARY_FILE).write_text(json.dumps(vocabulary.to_json(), indent=1) + "\n")
+            chain.save(fresh / CHAIN_FILE)
+            write_shops(fresh / SHOPS_FILE, shops)
+            if model is not None:
+                model.save_pretrained(fresh / MODEL_FOLDER)
+            files = _hashes(fresh)
+            version = _version(files)
+            manifest = {
+                "simulator_version": version,
+                "codebook_version": vocabulary.codebook_version,
+                "files": files,
+                **fields,
+            }
+            (fresh / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n")
+            if folder.exists():
+                folder.replace(part / "old")
+            fresh.replace(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{folder}: the simulator cannot be written ({error.strerror or error}).") from error
+    return version
+
+
+def load_simulator(folder: Path) -> Simulator:
+    """Return a complete, unaltered simulator. Raises ModelError naming the first thing that is not so."""
+    path = folder / MANIFEST_FILE
+    try:
+        manifest = json.loads(path.read_text())
+        files, version = dict(manifest["files"]), str(manifest["simulator_version"])
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder}: no simulator there ({MANIFEST_FILE} is missing); run `simpersona finetune`."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: not a simulator's manifest ({error}); finetune anew.") from error
+    for name, digest in files.items():
+        file = folder / name
+        if not file.is_file():
+            raise ModelError(f"{file}: missing from the simulator; copy the whole folder or finetune anew.")
+        if _sha256(file) != digest:
+            raise ModelError(f"{file}: hash differs from the manifest's; copy the folder again or finetune anew.")
+    vocabulary = Vocabulary.from_json(json.loads((folder / VOCABULARY_FILE).read_text()))
+    return Simulator(folder, version, vocabulary, read_shops(folder / SHOPS_FILE), manifest)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+
+
+def _version(files: Mapping[str, str]) -> str:
+    return f"sim-{hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:10]}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,163 @@
+"""``simpersona finetune``: teach a language model to click like each buyer type."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from agent_runtime.finetune import FinetuneOptions
+    from agent_runtime.traces import Traces
+    from agent_runtime.vocabulary import Tokens, Vocabulary
+
+app = typer.Typer()
+
+
+@app.command()
+def finetune(
+    events: Annotated[list[Path], typer.Option(help="Event log the assignments were made from; give it repeatedly.")],
+    assignments: Annotated[Path, typer.Option(help="Assignments of that log, from `simpersona assign`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the simulator.")],
+    encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
+    ] = None,
+    scripted_only: Annotated[bool, typer.Option("--scripted-only", help="Fit the Markov chain, no model.")] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 4,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate; by default that of a small or a pretrained model.")
+    ] = None,
+    limit_sessions: Annotated[int, typer.Option(min=1, help="Learn from at most this many sessions.")] = 50_000,
+    seed: Annotated[int, typer.Option(help="Equal seeds and data give equal models.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
+) -> None:
+    """Learn what each buyer type does from assigned sessions, and write a simulator for `simulate` and `agents`.
+
+    The folder holds a small language model with one token per buyer type, a Markov chain that needs no model, and the
+    storefronts seen in the events.
+
+    Example: simpersona finetune --events clicks.parquet --assignments assigned.parquet --out .simpersona/simulator
+    """
+    from rich.console import Console
+
+    from agent_runtime.errors import ModelError
+    from agent_runtime.markov import fit_markov
+    from agent_runtime.shop import observe_shops
+    from agent_runtime.simulator import check_target, write_simulator
+    from agent_runtime.traces import read_traces, token_rows
+    from agent_runtime.vocabulary import Vocabulary
+    from encoders.event_log import count_rows
+    from encoders.serving import Encoder
+    from schemas.settings import settings
+
+    check_target(out)
+    known = Encoder.load(encoder or settings().encoder)
+    console = Console(stderr=True)
+    with _progress(console) as bar:
+        task = bar.add_task("reading sessions", total=count_rows(events))
+        traces = read_traces(events, assignments, limit_sessions, seed, lambda rows: bar.advance(task, rows))
+    if traces.codebook_version != known.version:
+        raise ModelError(
+            f"{assignments} was made by codebook {traces.codebook_version}, the encoder is {known.version}; "
+            "assign with this encoder."
+        )
+    with console.status("looking at the shops"):
+        shops = observe_shops(events, settings().gap_ms)
+    vocabulary = Vocabulary(known.version, tuple(known.code_paths))
+    flags_of = {shop.merchant_id: shop.capabilities.flags() for shop in shops}
+    nothing = tuple(0 for _ in next(iter(flags_of.values())))
+    flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
+    model, fields = None, _provenance(traces, seed, base)
+    if not scripted_only:
+        model, vocabulary, trained = _train(
+            base, vocabulary, traces, flags, _options(epochs, learning_rate, seed, base), device, threads, console
+        )
+        fields |= trained
+    else:
+        fields["figures"] = {"training_sessions": float(len(token_rows(traces, vocabulary, flags)))}
+    version = write_simulator(out, vocabulary, fit_markov(traces, vocabulary), shops, model, fields)
+    _report(out, version, fields)
+    if json_file is not None:
+        report = {"simulator_version": version, "codebook_version": known.version, **fields}
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _options(epochs: int, learning_rate: float | None, seed: int, base: str | None) -> "FinetuneOptions":
+    from agent_runtime.finetune import PRETRAINED_LEARNING_RATE, FinetuneOptions
+
+    options = FinetuneOptions(epochs=epochs, seed=seed)
+    rate = learning_rate or (PRETRAINED_LEARNING_RATE if base else options.learning_rate)
+    return FinetuneOptions(epochs=epochs, seed=seed, learning_rate=rate)
+
+
+def _train(
+    base: str | None,
+    vocabulary: "Vocabulary",
+    traces: "Traces",
+    flags: "list[tuple[int, ...]]",
+    options: "FinetuneOptions",
+    device: str,
+    threads: int,
+    console: Any,
+) -> "tuple[Any, Vocabulary, dict[str, Any]]":
+    """Return the trained model, the vocabulary with its place in the model's, and what the manifest says of it."""
+    import torch
+    import transformers
+
+    from agent_runtime.errors import ModelError
+    from agent_runtime.finetune import TinyShape, base_model, extended, finetune, tiny_model
+    from agent_runtime.traces import token_rows
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise ModelError(f"--device {device}: not known; choose cpu, cuda or auto.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("--device cuda: torch finds no GPU on this machine; choose cpu or auto.")
+    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+    if base is None:
+        model = tiny_model(vocabulary, TinyShape(), options.seed)
+    else:
+        model, vocabulary = extended(base_model(base), vocabulary)
+    rows: list[Tokens] = token_rows(traces, vocabulary, flags)
+    with _progress(console) as bar:
+        task = bar.add_task("training", total=None)
+
+        def on_step(done: int, planned: int, loss: float) -> None:
+            bar.update(task, completed=done, total=planned, description=f"training, {loss:.2f} nats/token")
+
+        result = finetune(model, vocabulary, rows, options, chosen, on_step)
+    fields = {
+        "figures": result.figures,
+        "options": result.options,
+        "threads": threads,
+        "libraries": {"torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    return result.model, vocabulary, fields
+
+
+def _provenance(traces: "Traces", seed: int, base: str | None) -> dict[str, Any]:
+    return {"seed": seed, "base": base, "sessions": len(traces), "merchants": list(traces.merchants)}
+
+
+def _progress(console: Any) -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def _report(out: Path, version: str, fields: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "value", title=f"simulator {version} in {out}")
+    for name, value in {"sessions": fields["sessions"], **fields["figures"]}.items():
+        table.add_row(name.replace("_", " "), f"{value:,.2f}" if value % 1 else f"{int(value):,}")
+    Console().print(table)
