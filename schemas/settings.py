@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     )
     chunk_records: int = Field(10_000, ge=1, description="Records fetched from one partition at a time, at most.")
     health_port: int = Field(0, ge=0, le=65_535, description="Port of a worker's health endpoint; 0 picks one.")
+    broker_memory_mb: int = Field(
+        2_048, ge=64, description="Memory of the embedded broker, in MiB; it keeps every record and ends at the limit."
+    )
+    store_memory_mb: int = Field(4_096, ge=512, description="Memory of the embedded ClickHouse, in MiB.")
 
 
 @lru_cache(maxsize=1)

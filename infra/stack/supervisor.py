@@ -1,0 +1,95 @@
+"""One parent for all processes of a run: starts them, watches them, and ends them all in whatever phase it is told to.
+
+Ctrl-C, SIGTERM and SIGHUP become KeyboardInterrupt in the main thread, but never between the start of a child and the
+moment it is known here. Children live in process groups of their own, so that Ctrl-C in a terminal reaches only this
+parent; should the parent be killed outright, the kernel ends them (see `leash`).
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol, TypeVar
+
+from infra.stack.child import Child
+
+WATCH_INTERVAL_S = 0.2
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Service(Protocol):
+    """Anything that runs as one child."""
+
+    child: Child
+
+
+ServiceT = TypeVar("ServiceT", bound=Service)
+
+
+class Supervisor:
+    """The parent. Use as a context manager in the main thread; leaving it stops every child, the last one first."""
+
+    def __init__(self) -> None:
+        """Begin without children; signals are taken over when the context is entered."""
+        self._children: list[Child] = []
+        self._asked_to_stop = False
+        self._shields = 0
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Supervisor":
+        """Take over the stop signals."""
+        for number in STOP_SIGNALS:
+            self._former[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop all children, deaf to further signals, then hand the signals back."""
+        # Never lowered again: a second Ctrl-C must not leave half of the children running.
+        self._shields += 1
+        for child in reversed(self._children):
+            child.stop()
+        self._children.clear()
+        for number, former in self._former.items():
+            signal.signal(number, former)
+
+    def start(self, make: Callable[[], ServiceT]) -> ServiceT:
+        """Start a service by calling `make` and keep its child. Raises what `make` raises, and KeyboardInterrupt."""
+        with self._shielded():
+            service = make()
+            self._children.append(service.child)
+        return service
+
+    def stop(self, service: Service) -> None:
+        """Stop one service before the others, on purpose."""
+        with self._shielded():
+            service.child.stop()
+            self._children.remove(service.child)
+
+    def check(self) -> None:
+        """Raise ServiceFailedError when a child has ended by itself."""
+        for child in self._children:
+            if child.exit_code() is not None:
+                raise child.failure()
+
+    def watch(self) -> None:
+        """Stay until a stop signal comes (KeyboardInterrupt) or a child ends by itself (ServiceFailedError)."""
+        while True:
+            self.check()
+            time.sleep(WATCH_INTERVAL_S)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._asked_to_stop = True
+        if self._shields == 0:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def _shielded(self) -> Iterator[None]:
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+            # The interrupt outranks whatever else went wrong: Ctrl-C may have been the cause of it.
+            if self._asked_to_stop and self._shields == 0:
+                raise KeyboardInterrupt
