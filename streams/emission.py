@@ -28,6 +28,12 @@ class Superseded:
     def __len__(self) -> int:
         return len(self.session_id)
 
+    @staticmethod
+    def none() -> "Superseded":
+        """Return no ids."""
+        names, ids = np.empty(0, object), np.empty(0, "S16")
+        return Superseded(names, names, ids, ids, np.empty(0, np.int32), np.empty(0, np.int64))
+
 
 @dataclass(frozen=True, slots=True)
 class Emission:
@@ -59,10 +65,22 @@ class CodeColumns(Protocol):
     """What an encoder says about ``n`` sessions: code (n,) int32 and calibrated confidence (n,) float32."""
 
     @property
-    def code(self) -> I32: ...
+    def code(self) -> I32:
+        """Index into the encoder's ``code_paths``."""
 
     @property
-    def confidence(self) -> npt.NDArray[np.float32]: ...
+    def confidence(self) -> npt.NDArray[np.float32]:
+        """Calibrated probability of the code."""
+
+
+class SessionEncoder(Protocol):
+    """The part of ``encoders.serving.Encoder`` that turning sessions into rows needs."""
+
+    version: str
+    code_paths: list[str]
+
+    def encode(self, sessions: SessionBatch) -> CodeColumns:
+        """Return the buyer types of ``n >= 0`` sessions."""
 
 
 def assignments(

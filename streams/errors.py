@@ -29,3 +29,7 @@ class StoreError(StreamError):
 
 class UnknownMerchantError(StreamError):
     """Nothing is stored about a merchant that was asked for."""
+
+
+class AssignmentLogError(StreamError):
+    """A file of assignments cannot be written."""
