@@ -11,7 +11,7 @@ from typing import Any
 
 from encoders.codebook import Codebook
 from encoders.errors import ArtefactError
-from encoders.features import feature_spec_hash
+from encoders.feature_spec import feature_spec_hash
 
 NETWORK_FILE = "encoder.onnx"
 CODEBOOK_FILE = "codebook.npz"

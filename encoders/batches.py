@@ -74,14 +74,14 @@ class BatchSource:
         lengths = log.lengths[rows]
         partial = random.random(len(rows)) < BEGINNING_SHARE
         shown = np.where(partial, random.integers(1, lengths + 1), lengths)
-        tokens, summaries = session_features(log.events, log.starts[rows], shown)
-        _, whole = session_features(log.events, log.starts[rows], lengths)
+        seen = session_features(log.events, log.starts[rows], shown)
+        whole = session_features(log.events, log.starts[rows], lengths).summaries
         counts = token_counts(shown)
-        previous, owner, targets = next_events(torch.from_numpy(tokens), counts, shown == lengths)
+        previous, owner, targets = next_events(torch.from_numpy(seen.tokens), counts, shown == lengths)
         return Batch(
-            tokens=torch.from_numpy(tokens).to(self.device),
+            tokens=torch.from_numpy(seen.tokens).to(self.device),
             counts=torch.from_numpy(counts.astype(np.int64)),
-            summaries=torch.from_numpy(summaries).to(self.device),
+            summaries=torch.from_numpy(seen.summaries).to(self.device),
             merchant=torch.from_numpy(log.merchant[rows]).to(self.device),
             pairs=pairs,
             stratum=torch.from_numpy(self._stratum[rows].astype(np.int64)).to(self.device),

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from encoders.features import SUMMARY_WIDTH, TOKEN_WIDTH
+from encoders.feature_spec import SUMMARY_WIDTH, TOKEN_WIDTH
 from encoders.model import SUMMARY_LIMIT, SessionEncoder
 
 #: Operator set and file format that every ONNX Runtime since 1.15 reads.

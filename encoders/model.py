@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from encoders.features import GAP_BOUNDS_S, SUMMARY_WIDTH, TOKEN_FEATURES, TOKEN_WIDTH
+from encoders.feature_spec import GAP_BOUNDS_S, SUMMARY_WIDTH, TOKEN_FEATURES, TOKEN_WIDTH
 from schemas.taxonomy import EVENT_NAMES, STRATA
 
 #: Summaries are clipped to this many standard deviations: one odd session must not leave the trained range.

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.codebook import Codebook
-from encoders.features import SUMMARY_FEATURES, session_features
+from encoders.feature_spec import CONTEXT_FEATURES, SUMMARY_FEATURES
+from encoders.features import session_features
 from encoders.sessionise import SessionLog
 
 F64 = npt.NDArray[np.float64]
@@ -48,7 +49,9 @@ NOTABLE = 0.3
 #: With fewer sessions the figures of a code are called uncertain.
 SURE_SESSIONS = 200
 
-_PLACE = {name: index for index, name in enumerate(SUMMARY_FEATURES)}
+#: Codes are described by behaviour and context alike.
+_DESCRIBED = (*SUMMARY_FEATURES, *CONTEXT_FEATURES)
+_PLACE = {name: index for index, name in enumerate(_DESCRIBED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,8 @@ def describe(codebook: Codebook, log: SessionLog, codes: npt.NDArray[np.int32]) 
 
     ``codes`` (n,) int32 are the full codes of the sessions of ``log``. A code that none has is listed with share 0.
     """
-    _, summaries = session_features(log.events, log.starts, log.lengths)
-    wide = summaries.astype(np.float64)
+    features = session_features(log.events, log.starts, log.lengths)
+    wide = np.concatenate([features.summaries, features.contexts], axis=1, dtype=np.float64)
     facts = _Facts(wide, wide.mean(0), np.maximum(wide.std(0), 1e-6))
     fine_size = codebook.fine.shape[1]
     coarse_of = codes // fine_size
@@ -113,7 +116,7 @@ def _describe(
         "sentence": _sentence(share, statistics, _words(overall), sure),
         "share": round(share, 6),
         "statistics": statistics,
-        "distinguishing": [{"feature": SUMMARY_FEATURES[i], "z": round(float(overall[i]), 3)} for i in top],
+        "distinguishing": [{"feature": _DESCRIBED[i], "z": round(float(overall[i]), 3)} for i in top],
         "confidence_note": f"{count} sessions" if sure else f"only {count} sessions: uncertain",
     }
 

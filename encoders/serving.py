@@ -59,7 +59,11 @@ class Encoder:
         order = np.argsort(lengths, kind="stable")
         for first in range(0, len(order), BATCH):
             rows = order[first : first + BATCH]
-            tokens, summaries = session_features(events, starts[rows], lengths[rows])
-            feed = {"tokens": tokens, "counts": token_counts(lengths[rows]), "summaries": summaries}
+            features = session_features(events, starts[rows], lengths[rows])
+            feed = {
+                "tokens": features.tokens,
+                "counts": token_counts(lengths[rows]),
+                "summaries": features.summaries,
+            }
             latents[rows] = self._network.run(None, feed)[0]
         return latents

@@ -121,7 +121,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(options.seed)
         rows = np.random.default_rng(options.seed).permutation(len(training))[:CODEBOOK_SESSIONS]
         self.sample = training.select(np.sort(rows))
-        _, summaries = session_features(training.events, self.sample.starts, self.sample.lengths)
+        summaries = session_features(training.events, self.sample.starts, self.sample.lengths).summaries
         self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
         self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
 
@@ -211,7 +211,8 @@ def torch_latents(encoder: SessionEncoder, log: SessionLog, batch: int = 1024) -
     parts = []
     for start in range(0, len(log), batch):
         rows = slice(start, start + batch)
-        tokens, summaries = session_features(log.events, log.starts[rows], log.lengths[rows])
+        features = session_features(log.events, log.starts[rows], log.lengths[rows])
         counts = torch.from_numpy(token_counts(log.lengths[rows]).astype(np.int64))
-        parts.append(encoder(torch.from_numpy(tokens).to(device), counts, torch.from_numpy(summaries).to(device)))
+        tokens, summaries = (torch.from_numpy(part).to(device) for part in (features.tokens, features.summaries))
+        parts.append(encoder(tokens, counts, summaries))
     return torch.cat(parts)

@@ -12,7 +12,7 @@ from encoders.sessionise import SessionLog
 from schemas.events import I64
 from schemas.hashing import hash64
 
-_COLUMNS = ["merchant_id", "client_id", "started_at", "ended_at", "type"]
+_COLUMNS = ["merchant_id", "client_id", "started_ms", "ended_ms", "type"]
 
 
 def planted_types(path: Path, log: SessionLog) -> I64:
