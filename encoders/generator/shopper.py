@@ -21,11 +21,11 @@ Rows = npt.NDArray[np.void]
 #: Most events of one visit, most products remembered, most lines of a cart.
 MAX_EVENTS, _MEMORY, _LINES = 160, 128, 24
 #: Standard deviations of a buyer's lasting effects and of a day's mood, on the log scale of habits.
-BUYER_SPREAD, MOOD_SPREAD = 0.1, 0.08
+BUYER_SPREAD, MOOD_SPREAD = 0.12, 0.1
 #: Share of visits on which a shopper behaves like anybody.
-OFF_DAY = 0.01
+OFF_DAY = 0.015
 #: Shape of the gamma distribution of patience: from visit to visit it varies by about 1/sqrt(shape).
-_PATIENCE_SHAPE = 8
+_PATIENCE_SHAPE = 6
 #: Effects: tempo, depth, search, again, cart, price, breadth, checkout.
 _EFFECTS = 8
 _TEMPO, _DEPTH, _SEARCH, _AGAIN, _CARTING, _PRICE, _BREADTH, _CHECKOUT = range(_EFFECTS)
@@ -86,7 +86,7 @@ def walk(
     t_ms = visit["start_ms"]
     patience = 0.0
     if uniform(state) >= me["bounce"]:
-        patience = 3.0 + me["depth"] * effect[_DEPTH] * shop["depth"] * gamma(state, _PATIENCE_SHAPE)
+        patience = 2.0 + me["depth"] * effect[_DEPTH] * shop["depth"] * gamma(state, _PATIENCE_SHAPE)
     moves = 0.0
     shelf = pick_shelf(shop, shelves, state)
     query = -1
