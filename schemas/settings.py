@@ -50,10 +50,13 @@ class Settings(BaseSettings):
         2_000, ge=10, description="Least time between two snapshots of a merchant's mix."
     )
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
+    session_timeout_ms: int = Field(
+        6_000,
+        ge=1_000,
+        description="A worker not heard of for this long is given up. The embedded broker's joins take half of it.",
+    )
     rebalance_timeout_ms: int = Field(
-        3_000,
-        ge=100,
-        description="Time workers have to hand over at a rebalance. The embedded broker always waits all of it.",
+        10_000, ge=100, description="Time workers have to commit and hand over at a rebalance."
     )
     worker_id: str = Field(
         "", description="A worker's lasting name (static group membership); empty makes every start a new member."

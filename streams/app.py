@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: How often hops are asked what is due by the clock; well under the shortest interval a setting allows to matter.
 TICK_S = 0.2
-#: A worker that died without a word is given up after this long; heartbeats come from a thread of their own.
-SESSION_TIMEOUT_S = 15.0
+#: Heartbeats per session timeout; they come from the consumer's own thread.
+HEARTBEATS = 4
 #: A worker whose store is away reads nothing but keeps its partitions; being stuck is what the health page tells.
 MAX_POLL_INTERVAL_S = 3_600.0
 #: Most bytes of one partition in one fetch: some 15 000 clicks, so that chunks are cut by ``chunk_records``.
@@ -71,6 +71,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             topic_allow_declare=False,
             topic_partitions=settings.partitions,
             store="memory://",
+            # No Faust tables, so no standbys: partitions are dealt round robin, and Faust makes no topics of its own.
+            table_standby_replicas=0,
             # Faust makes this folder whether or not a table needs it.
             datadir=scratch,
             stream_wait_empty=False,
@@ -78,7 +80,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             broker_max_poll_records=settings.chunk_records,
             broker_max_poll_interval=MAX_POLL_INTERVAL_S,
             broker_commit_interval=settings.commit_interval_ms / 1000,
-            broker_session_timeout=SESSION_TIMEOUT_S,
+            broker_session_timeout=settings.session_timeout_ms / 1000,
+            broker_heartbeat_interval=settings.session_timeout_ms / 1000 / HEARTBEATS,
             broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
             consumer_max_fetch_size=FETCH_BYTES,
             consumer_auto_offset_reset="earliest",
@@ -112,10 +115,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
             self.last_progress_ms = wall_clock_ms()
 
     async def tick(self) -> None:
-        """Tick every hop, one after another. Ticks stop during a rebalance."""
+        """Tick every hop. Ticks stop during a rebalance."""
         if not self.rebalancing:
-            for driver in self.drivers:
-                await driver.tick()
+            await asyncio.gather(*(driver.tick() for driver in self.drivers))
 
     async def _on_partitions_revoked(self, revoked: Any) -> None:
         await super()._on_partitions_revoked(revoked)
