@@ -41,3 +41,7 @@ class JavaMissingError(InfraError):
 
 class CatalogueError(InfraError):
     """A merchant's catalogue for the demo storefront is missing or broken."""
+
+
+class ArgumentError(InfraError):
+    """A command's option has a value that cannot be meant."""
