@@ -30,18 +30,15 @@ def up(
     from rich.console import Console
     from rich.table import Table
 
-    from infra.stack.folder_lock import FolderLock
     from infra.stack.stack import Ports, start_stack
     from infra.stack.supervisor import Supervisor
     from schemas.settings import settings
 
     console = Console(stderr=True)
     ports = Ports(kafka_port, clickhouse_port, web_port)
-    with FolderLock(data_dir), Supervisor() as supervisor:
+    with Supervisor(data_dir) as supervisor:
         with console.status("starting") as status:
-            addresses = start_stack(
-                supervisor, data_dir, settings(), ports, report=lambda phase: status.update(f"{phase} …")
-            )
+            addresses = start_stack(supervisor, settings(), ports, report=lambda phase: status.update(f"{phase} …"))
         table = Table("part", "address", title="simpersona is up; Ctrl-C ends it")
         table.add_row("Kafka", f"{addresses.kafka}  (embedded, in memory only: its records go when it ends)")
         table.add_row("ClickHouse", f"{addresses.clickhouse}  (embedded, kept in {data_dir})")

@@ -13,14 +13,14 @@ LEAST_FREE_MB = 128
 
 
 class FolderLock:
-    """The lock file of a data folder, made with the folder if need be. Use as a context manager."""
+    """The lock file of a data folder, made with the folder if need be."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder; nothing is touched yet."""
         self._folder = folder
         self._file: TextIO | None = None
 
-    def __enter__(self) -> "FolderLock":
+    def take(self) -> None:
         """Take the lock.
 
         Raises FolderLockedError when another run holds it, FolderUnusableError when the folder cannot be written or
@@ -44,10 +44,9 @@ class FolderLock:
                 f"The data folder {self._folder} cannot be used ({error.strerror}): "
                 "mend it or choose another --data-dir."
             ) from error
-        return self
 
-    def __exit__(self, *exception: object) -> None:
-        """Remove the lock file while it is still ours, then let go."""
+    def release(self) -> None:
+        """Remove the lock file while it is still ours, then let go. Does nothing when it was not taken."""
         if self._file is not None:
             Path(self._file.name).unlink(missing_ok=True)
             self._file.close()

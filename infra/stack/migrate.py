@@ -98,22 +98,24 @@ def migrate(url: str) -> list[Migration]:
 
 
 def applied(client: Client) -> dict[int, str]:
-    """Return number → hash of the applied migrations, making the ledger if it is not there."""
+    """Return number → hash of the applied migrations, empty before the first. Raises MigrationError."""
     try:
-        client.command(_LEDGER)
+        if not client.command("EXISTS TABLE schema_migrations"):
+            return {}
         rows = client.query("SELECT number, sha256 FROM schema_migrations FINAL").result_rows
     except ClickHouseError as error:
-        raise MigrationError(f"The table schema_migrations cannot be used: {first_line(error)}.") from error
+        raise MigrationError(f"The table schema_migrations cannot be read: {first_line(error)}.") from error
     return {int(number): str(sha256) for number, sha256 in rows}
 
 
 def _apply(client: Client, migration: Migration) -> None:
-    for statement in migration.statements():
+    # The ledger first: an account that may not create tables learns it before anything is half done.
+    for statement in [_LEDGER, *migration.statements()]:
         try:
             client.command(statement)
         except ClickHouseError as error:
             raise MigrationError(
-                f"Migration {migration.name} failed at «{statement.splitlines()[0]}»: {first_line(error)}."
+                f"Migration {migration.name} failed at «{statement.strip().splitlines()[0]}»: {first_line(error)}."
             ) from error
     client.insert(
         "schema_migrations",

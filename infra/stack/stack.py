@@ -55,7 +55,6 @@ class Addresses:
 
 def start_stack(
     supervisor: Supervisor,
-    data_dir: Path,
     settings: Settings,
     ports: Ports | None = None,
     web_environment: Mapping[str, str] | None = None,
@@ -63,11 +62,12 @@ def start_stack(
 ) -> Addresses:
     """Start everything under the supervisor and return the addresses once all of them answer.
 
-    The caller holds the folder's lock. `report` is told of each phase. Store and artefacts in the folder are kept
+    `report` is told of each phase. Store and artefacts in the folder are kept
     between runs, the broker's records are not. Raises PortInUseError, FolderUnusableError, ServiceFailedError,
     MigrationError, or KeyboardInterrupt when the supervisor is told to stop.
     """
     ports = ports or Ports()
+    data_dir = supervisor.data_dir
     logs = data_dir / "logs"
     report("starting broker, store and web pages")
     broker = supervisor.start(lambda: EmbeddedBroker.start(logs / "broker.log", settings.broker_memory_mb, ports.kafka))

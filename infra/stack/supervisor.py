@@ -9,10 +9,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from infra.stack.child import Child
+from infra.stack.folder_lock import FolderLock
 
 WATCH_INTERVAL_S = 0.2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,28 +30,43 @@ ServiceT = TypeVar("ServiceT", bound=Service)
 
 
 class Supervisor:
-    """The parent. Use as a context manager in the main thread; leaving it stops every child, the last one first."""
+    """The parent over one data folder. Use as a context manager in the main thread.
 
-    def __init__(self) -> None:
-        """Begin without children; signals are taken over when the context is entered."""
+    Leaving it stops every child, the last one first, and then lets go of the folder.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        """Name the folder; signals and lock are taken when the context is entered."""
+        self.data_dir = data_dir
+        self._lock = FolderLock(data_dir)
         self._children: list[Child] = []
         self._asked_to_stop = False
         self._shields = 0
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Supervisor":
-        """Take over the stop signals."""
-        for number in STOP_SIGNALS:
-            self._former[number] = signal.signal(number, self._on_signal)
+        """Take over the stop signals and lock the folder.
+
+        Raises FolderLockedError when another run holds the folder, FolderUnusableError when it cannot be written.
+        """
+        try:
+            with self._shielded():
+                for number in STOP_SIGNALS:
+                    self._former[number] = signal.signal(number, self._on_signal)
+                self._lock.take()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop all children, deaf to further signals, then hand the signals back."""
+        """Stop all children, deaf to further signals, let go of the folder, then hand the signals back."""
         # Never lowered again: a second Ctrl-C must not leave half of the children running.
         self._shields += 1
         for child in reversed(self._children):
             child.stop()
         self._children.clear()
+        self._lock.release()
         for number, former in self._former.items():
             signal.signal(number, former)
 

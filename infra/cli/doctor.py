@@ -1,0 +1,52 @@
+"""``simpersona doctor``: what is wrong and what to do."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+#: Something is broken, as opposed to exit code 2 for bad input.
+UNWELL = 1
+
+
+@app.command()
+def doctor(
+    encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check broker, topics, store, migrations, clock, schemas, encoder and disk, and say what to do.
+
+    Nothing is changed. The exit code is 1 when a check failed, 0 when all is well or merely worth a warning.
+
+    Example: simpersona doctor --encoder .simpersona/encoder
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from infra.stack.checkup import Verdict, examine
+    from schemas.settings import settings
+
+    chosen = settings() if encoder is None else settings().model_copy(update={"encoder": encoder})
+    findings = examine(chosen)
+    well = all(finding.verdict is not Verdict.FAILED for finding in findings)
+    if as_json:
+        print(json.dumps({"well": well, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red", Verdict.SKIPPED: "dim"}
+        table = Table("check", "", "found", "what to do")
+        for finding in findings:
+            verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
+            table.add_row(finding.check, verdict, escape(finding.found), escape(finding.remedy))
+        Console().print(table)
+    if not well:
+        raise typer.Exit(UNWELL)
+
+
+if __name__ == "__main__":
+    app()
