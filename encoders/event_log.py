@@ -80,7 +80,7 @@ class EventLogWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._parquet = pq.ParquetWriter(self._part, self.schema, compression="zstd")
         except OSError as error:
-            raise EventLogError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
+            raise _write_error(self.path, error) from error
         return self
 
     def write(self, table: pa.Table) -> None:

@@ -106,7 +106,11 @@ def import_log(
             _set(connection, "day_ms", day_ms)
             _stage(connection, adapter, file, progress)
         rejected = _rejected(connection, target.rejects)
-        _execute(connection, staging.time_events(adapter.parts_ties), "ordering", progress)
+        _execute(connection, staging.CREATE_GROUPED, "grouping", progress)
+        connection.execute(staging.CREATE_EVENTS)
+        parting = staging.CREATE_MOVED if adapter.parts_ties else staging.CREATE_UNMOVED
+        _execute(connection, parting, "parting ties", progress)
+        connection.execute(staging.CREATE_TIMED)
         return _write(connection, adapter, target, rejected, progress)
 
 
@@ -167,7 +171,7 @@ def _write(
                 side = outputs.enter_context(EventLogWriter(target.impressions, IMPRESSION_SCHEMA))
                 _copy(connection, staging.SELECT_IMPRESSIONS, side, accepted, progress)
                 impressions += side.rows
-        clients = _number(connection, "SELECT count(*) FROM (SELECT DISTINCT merchant_id, client_id FROM timed)")
+        clients = _number(connection, "SELECT count(*) FROM (SELECT DISTINCT merchant_id, client_id FROM events)")
     return ImportReport(
         rows=rows,
         accepted=accepted,
@@ -231,11 +235,15 @@ def _scratch(target: ImportTarget) -> Iterator[duckdb.DuckDBPyConnection]:
             )
             yield connection
         except duckdb.Error as error:
-            if not re.search(r"no space left|disk.*full|max_temp_directory_size", str(error), re.IGNORECASE):
-                raise
-            raise RawLogError(
-                f"{target.out}: the disk is full; free some space or choose another place. Nothing was written."
-            ) from error
+            if re.search(r"no space left|max_temp_directory_size", str(error), re.IGNORECASE):
+                raise RawLogError(
+                    f"{target.out}: the disk is full; free some space or choose another place. Nothing was written."
+                ) from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise RawLogError(
+                    f"{target.memory_mb} MB of memory are too few for this log; give more with --memory-mb."
+                ) from error
+            raise
         finally:
             connection.close()
 

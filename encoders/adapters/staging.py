@@ -6,8 +6,8 @@ from encoders.adapters.raw_file import RawFile
 from encoders.event_log import ARROW_SCHEMA
 from schemas.validation import ID_BYTES_MAX, TIME_MAX_MS, TIME_MIN_MS
 
-#: A longer line is no click; OTTO's longest have some tens of kilobytes.
-_LINE_BYTES_MAX = 16 << 20
+#: A longer line is no click; OTTO's longest have some tens of kilobytes. Reading buffers are sixteen times as large.
+_LINE_BYTES_MAX = 1 << 20
 #: A character that no text file has, so that a whole line is one field.
 _NO_DELIMITER = "\0"
 
@@ -50,7 +50,7 @@ def fields_view(file: RawFile) -> str:
     columns = ", ".join(f"nullif(trim(field[{i + 1}]), '') AS {name}" for i, name in enumerate(_quoted(file.fields)))
     return f"""
         CREATE OR REPLACE TEMP VIEW fields AS
-        SELECT row, line, len(field) <> {len(file.fields)} AS malformed, {columns}
+        SELECT row, line, len(field) <> {len(file.fields)} OR list_count(field) <> len(field) AS malformed, {columns}
         FROM (SELECT row, line, {_split(file.layout.delimiter)} AS field FROM ({lines}) WHERE line IS NOT NULL)"""
 
 
@@ -89,89 +89,6 @@ def stage(adapter: Adapter, layout: Layout) -> str:
         FROM judged"""
 
 
-def time_events(parts_ties: bool) -> str:
-    """Return the statement that makes the table ``timed``: one row per event, with its id and its final time.
-
-    Rows of one group become one event. Of a group's values those on which its rows agree are kept; an order of several
-    items has their total as its price and their number among its properties.
-
-    With ``parts_ties`` a client's events get strictly increasing times, in the log's own order: the i-th at
-    i + max over j ≤ i of (t_j − j), which moves an event only as far as the ties before it need.
-    """
-    events = f"""
-        SELECT file, row, merchant_id, client_id, event_id, event_name, occurred_ms, received_ms, product_id, category,
-            price_minor, currency, quantity, query, url_path, referrer_kind, device, is_bot, properties,
-            NULL::VARCHAR AS group_key
-        FROM staged WHERE reason IS NULL AND group_key IS NULL
-        UNION ALL BY NAME
-        SELECT file, min(row) AS row, merchant_id, client_id, NULL AS event_id, event_name,
-            min(occurred_ms) AS occurred_ms, min(received_ms) AS received_ms,
-            {_agreed("product_id")}, {_agreed("category")},
-            CASE WHEN count(*) = 1 OR event_name NOT IN {_ORDERS} THEN {_one("price_minor")}
-                WHEN count(price_minor) = count(*) THEN sum(price_minor * coalesce(quantity, 1)) END::BIGINT
-                AS price_minor,
-            {_agreed("currency")}, CASE WHEN count(*) = 1 THEN min(quantity) END AS quantity,
-            NULL AS query, NULL AS url_path, NULL AS referrer_kind, NULL AS device, bool_or(is_bot) AS is_bot,
-            CASE WHEN count(*) > 1 AND event_name IN {_ORDERS}
-                THEN map_concat(arg_min(properties, row), MAP {{'items': count(*)::VARCHAR}})
-                ELSE arg_min(properties, row) END AS properties, group_key
-        FROM staged WHERE reason IS NULL AND group_key IS NOT NULL
-        GROUP BY file, merchant_id, client_id, event_name, group_key"""
-    identified = f"""
-        SELECT * REPLACE (
-            coalesce(event_id, md5(concat_ws('\x1f', merchant_id, client_id, event_name, occurred_ms,
-                coalesce(product_id, ''), row))) AS event_id,
-            CASE WHEN price_minor IS NOT NULL AND (event_name IN {_ORDERS} OR event_name IN {_IN_CARTS})
-                THEN coalesce(quantity, 1) ELSE quantity END AS quantity)
-        FROM ({events})"""
-    if not parts_ties:
-        return f"CREATE TABLE timed AS {identified}"
-    window = "(PARTITION BY merchant_id, client_id ORDER BY occurred_ms, file, row)"
-    return f"""
-        CREATE TABLE timed AS
-        SELECT * EXCLUDE (place, latest)
-            REPLACE (latest + place AS occurred_ms, received_ms + latest + place - occurred_ms AS received_ms)
-        FROM (SELECT *, max(occurred_ms - place) OVER {window} AS latest
-            FROM (SELECT *, row_number() OVER {window} AS place FROM ({identified})))"""
-
-
-#: The canonical log, times still as milliseconds.
-SELECT_EVENTS = f"""
-    SELECT {
-    ", ".join(
-        {
-            "occurred_at": "occurred_ms AS occurred_at",
-            "received_at": "received_ms AS received_at",
-            "schema_version": "1::INTEGER AS schema_version",
-        }.get(name, name)
-        for name in ARROW_SCHEMA.names
-    )
-}
-    FROM timed ORDER BY occurred_ms, file, row"""
-
-#: What the lists showed, with the time and id of the ``collection_viewed`` event that each stands for.
-SELECT_IMPRESSIONS = """
-    SELECT merchant_id, client_id, timed.occurred_ms AS occurred_at, staged.product_id AS product_id,
-        (row_number() OVER (PARTITION BY file, merchant_id, client_id, group_key ORDER BY staged.row))::INTEGER
-            AS position, timed.event_id AS event_id
-    FROM staged JOIN timed USING (file, merchant_id, client_id, event_name, group_key)
-    WHERE staged.reason IS NULL AND staged.raw_event = getvariable('impressions')
-    ORDER BY timed.occurred_ms, file, staged.row"""
-
-
-def _quoted(names: tuple[str, ...]) -> list[str]:
-    return [f'"{name}"' for name in names]
-
-
-def _split(delimiter: str) -> str:
-    """Fields of ``line``: split at the delimiter, or by the rules of RFC 4180 where the line has a quote."""
-    quoted = f"""
-        list_transform(
-            regexp_extract_all({literal(delimiter)} || line, '{delimiter}("(?:[^"]|"")*"|[^{delimiter}]*)', 1),
-            lambda item: CASE WHEN starts_with(item, '"') THEN replace(item[2:-2], '""', '"') ELSE item END)"""
-    return f"CASE WHEN contains(line, '\"') THEN {quoted} ELSE string_split(line, {literal(delimiter)}) END"
-
-
 def _one(name: str) -> str:
     """The value of a group on which all of its rows agree."""
     return f"CASE WHEN min({name}) = max({name}) AND count({name}) = count(*) THEN min({name}) END"
@@ -179,3 +96,90 @@ def _one(name: str) -> str:
 
 def _agreed(name: str) -> str:
     return f"{_one(name)} AS {name}"
+
+
+#: Rows of one group as one event. Of a group's values those on which its rows agree are kept; an order of several items
+#: has their total as its price and the number of its products among its properties; a list is of no product.
+CREATE_GROUPED = f"""
+CREATE TABLE grouped AS
+SELECT file, min(row) AS row, merchant_id, client_id, event_name,
+    min(occurred_ms) AS occurred_ms, min(received_ms) AS received_ms,
+    CASE WHEN event_name <> 'collection_viewed' THEN {_one("product_id")} END AS product_id, {_agreed("category")},
+    CASE WHEN count(*) = 1 OR event_name NOT IN {_ORDERS} THEN {_one("price_minor")}
+        WHEN count(price_minor) = count(*) THEN sum(price_minor * coalesce(quantity, 1)) END::BIGINT AS price_minor,
+    {_agreed("currency")}, CASE WHEN count(*) = 1 THEN min(quantity) END AS quantity, bool_or(is_bot) AS is_bot,
+    CASE WHEN count(*) > 1 AND event_name IN {_ORDERS}
+        THEN map_concat(arg_min(properties, row), MAP {{'products': count(DISTINCT product_id)::VARCHAR}})
+        ELSE arg_min(properties, row) END AS properties, group_key
+FROM staged WHERE reason IS NULL AND group_key IS NOT NULL
+GROUP BY file, merchant_id, client_id, event_name, group_key"""
+
+#: One row per event, with an id made from its content and its row where the log gives none.
+CREATE_EVENTS = f"""
+CREATE VIEW events AS
+SELECT * REPLACE (
+    coalesce(event_id, md5(concat_ws('\x1f', merchant_id, client_id, event_name, occurred_ms,
+        coalesce(product_id, ''), row))) AS event_id,
+    CASE WHEN price_minor IS NOT NULL AND (event_name IN {_ORDERS} OR event_name IN {_IN_CARTS})
+        THEN coalesce(quantity, 1) ELSE quantity END AS quantity)
+FROM (
+    SELECT * EXCLUDE (reason, raw, raw_event) FROM staged WHERE reason IS NULL AND group_key IS NULL
+    UNION ALL BY NAME
+    SELECT *, NULL AS event_id, NULL AS query, NULL AS url_path, NULL AS referrer_kind, NULL AS device FROM grouped)"""
+
+_CLIENT_ORDER = "(PARTITION BY merchant_id, client_id ORDER BY occurred_ms, file, row)"
+
+#: By how much an event's time moves so that a client's events have strictly increasing times in the log's own order:
+#: the i-th goes to i + max over j <= i of (t_j - j), no farther than the ties before it need. Only the moved ones.
+CREATE_MOVED = f"""
+CREATE TABLE moved AS
+SELECT file, row, latest + place - occurred_ms AS by_ms
+FROM (SELECT *, max(occurred_ms - place) OVER {_CLIENT_ORDER} AS latest
+    FROM (SELECT file, row, merchant_id, client_id, occurred_ms, row_number() OVER {_CLIENT_ORDER} AS place
+        FROM events))
+WHERE latest + place <> occurred_ms"""
+
+#: In place of the above for logs whose times stay as they are.
+CREATE_UNMOVED = "CREATE TABLE moved (file INTEGER, row BIGINT, by_ms BIGINT)"
+
+CREATE_TIMED = """
+CREATE VIEW timed AS
+SELECT * EXCLUDE (by_ms) REPLACE (
+    occurred_ms + coalesce(by_ms, 0) AS occurred_ms, received_ms + coalesce(by_ms, 0) AS received_ms)
+FROM events LEFT JOIN moved USING (file, row)"""
+
+_CANONICAL = {
+    "occurred_at": "occurred_ms AS occurred_at",
+    "received_at": "received_ms AS received_at",
+    "schema_version": "1::INTEGER AS schema_version",
+}
+#: The canonical log, times still as milliseconds.
+SELECT_EVENTS = f"""
+SELECT {", ".join(_CANONICAL.get(name, name) for name in ARROW_SCHEMA.names)}
+FROM timed ORDER BY occurred_ms, file, row"""
+
+#: What the lists showed, with the time and id of the ``collection_viewed`` event that each stands for.
+SELECT_IMPRESSIONS = """
+SELECT merchant_id, client_id, timed.occurred_ms AS occurred_at, staged.product_id AS product_id,
+    (row_number() OVER (PARTITION BY file, merchant_id, client_id, group_key ORDER BY staged.row))::INTEGER AS position,
+    timed.event_id AS event_id
+FROM staged JOIN timed USING (file, merchant_id, client_id, event_name, group_key)
+WHERE staged.reason IS NULL AND staged.raw_event = getvariable('impressions')
+ORDER BY timed.occurred_ms, file, staged.row"""
+
+
+def _quoted(names: tuple[str, ...]) -> list[str]:
+    return [f'"{name}"' for name in names]
+
+
+def _split(delimiter: str) -> str:
+    """Fields of ``line``: split at the delimiter, or by the rules of RFC 4180 where the line has a quote.
+
+    A field that opens a quote and does not close it is NULL, which no field of a well-formed line is.
+    """
+    quoted = f"""
+        list_transform(
+            regexp_extract_all({literal(delimiter)} || line, '{delimiter}("(?:[^"]|"")*"|[^{delimiter}]*)', 1),
+            lambda item: CASE WHEN regexp_full_match(item, '"(?:[^"]|"")*"') THEN replace(item[2:-2], '""', '"')
+                WHEN starts_with(item, '"') THEN NULL ELSE item END)"""
+    return f"CASE WHEN contains(line, '\"') THEN {quoted} ELSE string_split(line, {literal(delimiter)}) END"
