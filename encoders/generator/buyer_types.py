@@ -84,7 +84,7 @@ _ANYBODY = BuyerType(
     add=-2.2, add_again=0.6, checkout=0.35, close=0.3, proceed=0.75, complete=0.85,
     hesitate=0.01, basket=1.5, units=0.05, promo=0.3,
     peak_hour=17.0, focus=0.5, weekend=0.0, mobile=0.5, tablet=0.08,
-    direct=1.0, organic=1.0, social=0.5, email=0.3, ads=0.5, returns=0.55, lag_h=26.0,
+    direct=1.0, organic=1.0, social=0.5, email=0.3, ads=0.5, returns=0.62, lag_h=20.0,
 )  # fmt: skip
 
 
