@@ -12,7 +12,7 @@ from schemas import topics
 from schemas.assignment_codec import AssignmentDecoder
 from schemas.assignments import AssignmentBatch
 from schemas.rejected_codec import Rejection, decode_rejection
-from streams import buyers
+from streams.buyer_refresh import BuyerRefresh
 from streams.chunks import Chunk, TopicPartition
 from streams.decay import DecayRule, Mix
 from streams.distribution import DECAYED, MixKey
@@ -65,9 +65,7 @@ class AssignedHop:
         self._rejections: list[Rejection] = []
         self._unpublished: dict[tuple[int, MixKey], tuple[str, Mix]] = {}
         self._refreshes_buyers = False
-        self._buyers_since_ms: int | None = None
-        self._next_refresh_ms = 0
-        self._refresh_interval_ms = buyers.INTERVAL_MS
+        self._buyers = BuyerRefresh(sink, history)
 
     @property
     def topics(self) -> Sequence[str]:
@@ -93,7 +91,6 @@ class AssignedHop:
         # A mix published late would overwrite the next owner's newer one.
         self._unpublished = {key: mix for key, mix in self._unpublished.items() if key[0] in self._partitions}
         self._refreshes_buyers = 0 in self._partitions
-        self._buyers_since_ms = None
 
     async def process(self, chunk: Chunk) -> None:
         """Decode a chunk. Raises AssignmentError or StreamError on records that no worker wrote."""
@@ -114,12 +111,13 @@ class AssignedHop:
         self._unpublished.clear()
 
     async def tick(self, now_ms: int) -> None:
-        """Refresh buyers' types when that is due and this worker's to do."""
-        if self._refreshes_buyers and now_ms >= self._next_refresh_ms:
-            took_ms, sessions = await self._heavy(self._refresh_buyers)
-            quiet = min(2 * self._refresh_interval_ms, buyers.LONGEST_INTERVAL_MS)
-            self._refresh_interval_ms = buyers.INTERVAL_MS if sessions else quiet
-            self._next_refresh_ms = now_ms + max(self._refresh_interval_ms, buyers.TIME_SHARE * took_ms)
+        """Have buyers' types refreshed when that is due and this worker's to do."""
+        if self._refreshes_buyers:
+            self._buyers.tick(now_ms)
+
+    async def settled(self) -> None:
+        """Wait for a refresh of buyers that is under way; for a stopping worker and for tests."""
+        await self._buyers.wait()
 
     async def _heavy(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -150,15 +148,6 @@ class AssignedHop:
         self._sink.flush()
         for state in self._partitions.values():
             state.evict(now_ms - DAY_IDLE_MS)
-
-    def _refresh_buyers(self) -> tuple[int, int]:
-        """Refresh buyers; return how long it took in ms and the sessions that were new."""
-        if self._buyers_since_ms is None:
-            self._buyers_since_ms = max(0, self._history.newest_buyer_ms() - buyers.OVERLAP_MS)
-        began_ms = self._clock_ms()
-        started_ms, sessions = self._sink.refresh_buyers(self._buyers_since_ms)
-        self._buyers_since_ms = started_ms - buyers.OVERLAP_MS
-        return self._clock_ms() - began_ms, sessions
 
     def _message(self, partition: int, key: MixKey, version: str, mix: Mix) -> bytes:
         """Return the value of a record on ``personas.distribution``."""

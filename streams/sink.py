@@ -69,7 +69,7 @@ class Sink:
 
     Adding is cheap and does no I/O. Every row is idempotent by its table's key (ReplacingMergeTree with a revision that
     is a function of the content), so writing a batch again, cut differently, changes nothing. A table's rows leave the
-    buffer only when its insert was confirmed. For one thread at a time.
+    buffer only when its insert was confirmed. For one thread at a time, but for ``refresh_buyers``.
     """
 
     def __init__(self, store: Store) -> None:

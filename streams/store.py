@@ -23,7 +23,7 @@ LONGEST_PAUSE_S = 5.0
 
 
 class Store:
-    """A connection to ClickHouse made on first use and again after a failure. For one thread at a time.
+    """Connections to ClickHouse, one a thread, made on first use and again after a failure.
 
     ``url`` is ``http(s)://user:password@host:port/database``. Each call is repeated with growing pauses for
     ``patience_s``, short because other work waits for the same thread; then RetryLater is raised and the same call may
@@ -35,7 +35,8 @@ class Store:
         self._url = url
         self._patience_s = patience_s
         self._pause = pause if pause is not None else threading.Event().wait
-        self._client: Client | None = None
+        self._of_thread = threading.local()
+        self._open: set[Client] = set()
 
     @property
     def address(self) -> str:
@@ -56,23 +57,36 @@ class Store:
         return self._patiently(lambda client: client.command(sql, parameters=parameters))
 
     def close(self) -> None:
-        """Close the connection; the next call opens another."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Close the connections of all threads; a later call opens another."""
+        while self._open:
+            self._open.pop().close()
+        self._of_thread = threading.local()
+
+    def _connection(self) -> Client:
+        client: Client | None = getattr(self._of_thread, "client", None)
+        if client is None:
+            # A session would forbid two requests at once, and nothing here needs one.
+            client = clickhouse_connect.get_client(dsn=self._url, autogenerate_session_id=False)
+            self._of_thread.client = client
+            self._open.add(client)
+        return client
+
+    def _disconnect(self) -> None:
+        client: Client | None = getattr(self._of_thread, "client", None)
+        if client is not None:
+            self._of_thread.client = None
+            self._open.discard(client)
+            client.close()
 
     def _patiently(self, call: Callable[[Client], T]) -> T:
         pause_s, waited_s = FIRST_PAUSE_S, 0.0
         while True:
             try:
-                if self._client is None:
-                    # A session would forbid two requests at once, and nothing here needs one.
-                    self._client = clickhouse_connect.get_client(dsn=self._url, autogenerate_session_id=False)
-                return call(self._client)
+                return call(self._connection())
             except ClickHouseError as error:
                 if not _is_transient(error):
                     raise StoreError(self._sentence(error)) from error
-                self.close()
+                self._disconnect()
                 if waited_s >= self._patience_s:
                     raise RetryLater(
                         f"ClickHouse at {self.address} does not answer ({_first_line(error)}); start it or correct "

@@ -278,7 +278,8 @@ def test_the_owner_of_the_first_partition_refreshes_buyers_and_slows_down_when_n
         await worker.take(assigned, [assigned.Row(1, code=6)])
         await worker.hop.commit()
         await worker.hop.tick(10_000)
-        await worker.hop.tick(10_001)  # not due
+        await worker.hop.settled()
+        await worker.hop.tick(10_001)  # settles the first; the next is not due
 
     run(work())
     assert store.select("SELECT client_id, code FROM buyer_assignments").to_pylist() == [{"client_id": "c", "code": 6}]

@@ -1,12 +1,15 @@
 """The sink against a real store: rows arrive once, whatever is sent twice, and wait while the store is away."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from infra.stack.migrate import migrate
 from infra.stack.ports import free_port
+from infra.stack.store import EmbeddedStore
 from schemas.rejected_codec import Rejection
 from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
 from streams.decay import Mix
@@ -176,16 +179,22 @@ def test_a_store_that_is_away_keeps_the_rows_waiting_and_says_what_to_do(assigne
     assert pauses == [0.1, 0.2, 0.4, 0.8]
 
 
-def test_rows_that_waited_are_written_once_the_store_is_back(clickhouse: str, assigned: Any) -> None:
-    away = f"http://default@127.0.0.1:{free_port()}/nowhere"
-    store = Store(away, patience_s=0.0)
+def test_rows_that_waited_are_written_once_the_store_is_back(tmp_path: Path, assigned: Any) -> None:
+    port = free_port()
+    store = Store(f"http://default@127.0.0.1:{port}/simpersona", patience_s=0.0)
     sink = Sink(store)
     sink.assignments(assigned.batch([assigned.Row(1)]))
     with pytest.raises(RetryLater):
         sink.flush()
-    store._url = clickhouse
-    assert sink.flush() == 1
-    assert rows(store, "SELECT count() AS n FROM session_assignments") == [{"n": 1}]
+    server = EmbeddedStore.start(tmp_path / "clickhouse", tmp_path / "store.log", memory_mb=1024, port=port)
+    try:
+        server.wait_ready()
+        migrate(server.url())
+        assert sink.flush() == 1
+        assert rows(store, "SELECT count() AS n FROM session_assignments") == [{"n": 1}]
+        store.close()
+    finally:
+        server.stop()
 
 
 def test_a_store_without_tables_says_migrate(embedded_store: Any) -> None:
