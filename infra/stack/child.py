@@ -18,7 +18,10 @@ TAIL_LINES = 5
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What to run: name, command, log file, changes to the environment, memory bound and how to end it."""
+    """What to run: name, command, log file, changes to the environment, memory bound and how to end it.
+
+    With ``shows_progress`` only its output goes to the log; what it writes to standard error is seen in the terminal.
+    """
 
     name: str
     argv: Sequence[str]
@@ -27,6 +30,7 @@ class ChildSpec:
     data_limit_bytes: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10.0
+    shows_progress: bool = False
 
 
 class Child:
@@ -46,7 +50,7 @@ class Child:
                     [*leashed, *spec.argv],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
-                    stderr=subprocess.STDOUT,
+                    stderr=None if spec.shows_progress else subprocess.STDOUT,
                     env={**os.environ, **spec.env},
                     start_new_session=True,
                 )
