@@ -59,11 +59,16 @@ class Plan:
     @property
     def run_id(self) -> str:
         """Return the run's name: equal plans are the same run."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
+        return run_name(self.to_json())
 
     def to_json(self) -> str:
         """Return the manifest from which the run can be repeated."""
         return json.dumps(asdict(self), sort_keys=True)
+
+
+def run_name(manifest: str) -> str:
+    """Return the id of a run with this manifest."""
+    return hashlib.sha256(manifest.encode()).hexdigest()[:12]
 
 
 def shop_hash(shop: Shop) -> str:

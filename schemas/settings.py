@@ -21,6 +21,7 @@ class Settings(BaseSettings):
         "http://default@127.0.0.1:8123/simpersona", description="ClickHouse HTTP(S) URL with user and database."
     )
     encoder: Path = Field(Path(".simpersona/encoder"), description="Folder of the encoder artefact a worker serves.")
+    simulator: Path = Field(Path(".simpersona/simulator"), description="Folder of the simulator that agents use.")
     data: Path = Field(Path("../shared/data"), description="Folder of real click logs, for the tests that use them.")
     schema_registry: str = Field("", description="Confluent-compatible registry URL; empty uses the packaged schemas.")
 

@@ -1,0 +1,92 @@
+"""``simpersona agents``: a living population per merchant, in step with the latest mix."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from agent_runtime.crowd import Crowd
+
+app = typer.Typer()
+
+
+@app.command()
+def agents(
+    model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
+    backend: Annotated[str, typer.Option(help="local: the language model; markov: the scripted chain.")] = "local",
+    rate: Annotated[float, typer.Option(min=0.001, help="New shoppers per merchant and minute of the clock.")] = 20.0,
+    speed: Annotated[float, typer.Option(min=0.1, help="Event time per clock time: 60 lives an hour a minute.")] = 1.0,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two steps of the population.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and steps give equal shoppers.")] = 0,
+    merchant: Annotated[list[str] | None, typer.Option(help="Only these merchants; by default all with a mix.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; by default at Ctrl-C.")] = None,
+) -> None:
+    """Keep simulated shoppers in every shop, drawn from its latest mix of buyer types, until Ctrl-C.
+
+    Follows personas.distribution, so that the population changes as soon as the mix does; clicks go to
+    clicks.simulated. Let no `simulate` run beside it: both would set the time of that topic.
+
+    Example: simpersona agents --rate 30 --speed 60
+    """
+    import torch
+    from rich.console import Console
+
+    from agent_runtime.crowd import Crowd, CrowdRules
+    from agent_runtime.population import simulated_until_ms
+    from agent_runtime.publish import ClickPublisher
+    from agent_runtime.simulator import load_simulator
+    from agent_runtime.watch import MixWatch
+    from schemas.settings import settings
+    from streams.session_settings import session_rules
+    from streams.sink import Sink
+    from streams.store import Store
+
+    torch.set_num_threads(1)
+    dials, console = settings(), Console(stderr=True)
+    rules = session_rules(dials)
+    simulator = load_simulator(model or dials.simulator)
+    chosen = simulator.backend(backend)
+    store = Store(dials.clickhouse)
+    watch = MixWatch(dials.kafka)
+    start_ms = max(round(time.time() * 1000), simulated_until_ms(store) or 0)
+    crowd = Crowd(
+        simulator,
+        chosen,
+        Sink(store),
+        CrowdRules(
+            rate_per_ms=rate / 60_000 / speed,
+            gap_ms=rules.gap_ms,
+            gap_overrides_ms=rules.gap_overrides_ms,
+            lateness_ms=rules.allowed_lateness_ms,
+            seed=seed,
+            backend=backend,
+            merchants=frozenset(merchant or []),
+        ),
+        start_ms,
+    )
+    began = time.monotonic()
+    try:
+        with ClickPublisher(dials.kafka) as publisher, console.status("waiting for a mix of buyer types") as status:
+            while seconds is None or time.monotonic() - began < seconds:
+                for mix in watch.poll(timeout_ms=round(every * 1000)):
+                    for warning in crowd.follow(mix):
+                        console.print(warning)
+                crowd.step(start_ms + round((time.monotonic() - began) * 1000 * speed), publisher)
+                status.update(_line(crowd))
+    except KeyboardInterrupt:
+        console.print("Stopping: shoppers still in the shops are left to the session gap.")
+    finally:
+        watch.close()
+        store.close()
+    console.print(_line(crowd))
+
+
+def _line(crowd: "Crowd") -> str:
+    if not crowd.populations:
+        return "waiting for a mix of buyer types"
+    return (
+        f"{len(crowd.populations)} merchants, {crowd.sessions:,} shoppers so far, {crowd.clicks:,} clicks sent, "
+        f"{crowd.mixes:,} mixes followed"
+    )

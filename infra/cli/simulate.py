@@ -1,0 +1,178 @@
+"""``simpersona simulate``: send simulated buyers through a merchant's storefront."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agent_runtime.fidelity import Fidelity
+    from agent_runtime.population import Reader
+    from agent_runtime.shop import Shop
+    from agent_runtime.simulator import Simulator
+
+app = typer.Typer()
+
+HOUR_MS = 3_600_000
+#: How often a run that waits asks the store whether its sessions came back.
+_ASK_EVERY_S = 0.5
+
+
+@app.command()
+def simulate(
+    merchant: Annotated[str, typer.Option(help="Merchant whose latest mix and storefront are used.")],
+    buyers: Annotated[int, typer.Option(min=1, help="Number of simulated buyers, one session each.")] = 500,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and times give equal runs.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
+    backend: Annotated[str, typer.Option(help="local: the language model; markov: the scripted chain.")] = "local",
+    events: Annotated[
+        list[Path] | None, typer.Option(help="Event log that shows a storefront the simulator was not trained on.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Event time at which sessions begin, ISO 8601; by default now, after other runs.")
+    ] = None,
+    hours: Annotated[float, typer.Option(min=0.01, help="Event time over which sessions begin.")] = 24.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the sessions to come back encoded.")] = 0.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")] = None,
+) -> None:
+    """Draw buyers from a merchant's latest mix, walk them through its storefront, and send their clicks to Kafka.
+
+    The clicks go to their own topic, clicks.simulated. Runs follow each other in event time; let one finish before the
+    next is started.
+
+    Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agent_runtime.population import latest_mix, simulated_until_ms
+    from agent_runtime.publish import ClickPublisher
+    from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
+    from agent_runtime.simulator import load_simulator
+    from schemas.settings import settings
+    from streams.session_settings import session_rules
+    from streams.sink import Sink
+    from streams.store import Store
+
+    # One thread: a run's exact result depends on the order of sums, hence on the number of threads.
+    torch.set_num_threads(1)
+    dials, console = settings(), Console(stderr=True)
+    rules = session_rules(dials)
+    gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
+    simulator = load_simulator(model or dials.simulator)
+    chosen = simulator.backend(backend)
+    store = Store(dials.clickhouse, patience_s=0)
+    mix = latest_mix(store, merchant)
+    shop = _shop(simulator, merchant, events or [], gap_ms)
+    plan = Plan(
+        mix=mix,
+        simulator_version=simulator.version,
+        shop_hash=shop_hash(shop),
+        backend=backend,
+        buyers=buyers,
+        seed=seed,
+        start_ms=_milliseconds(start) if start else max(_now_ms(), simulated_until_ms(store) or 0),
+        span_ms=round(hours * HOUR_MS),
+        gap_ms=gap_ms,
+        lateness_ms=rules.allowed_lateness_ms,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began = time.perf_counter()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"buyers at {merchant}", total=buyers)
+        played = simulate(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+    seconds = time.perf_counter() - began
+    with ClickPublisher(dials.kafka) as publisher:
+        write_down(Sink(store), plan, played.sessions)
+        clicks = send(publisher, plan, shop, played.sessions)
+    outcomes = [session.outcome for session in played.sessions]
+    result: dict[str, Any] = {
+        "run_id": plan.run_id,
+        "merchant": merchant,
+        "backend": backend,
+        "sessions": len(outcomes),
+        "clicks": clicks,
+        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+        "masked_mass": played.masked_mass,
+        "sessions_per_s": len(outcomes) / seconds,
+        "manifest": json.loads(plan.to_json()),
+    }
+    if wait > 0:
+        with console.status("waiting for the sessions to come back"):
+            back = await_fidelity(store, plan.run_id, len(outcomes), wait, time.monotonic, time.sleep)
+        result["round_trip"] = asdict(back)
+    _report(result)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def await_fidelity(
+    store: "Reader",
+    run_id: str,
+    sessions: int,
+    wait_s: float,
+    clock_s: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> "Fidelity":
+    """Wait until all of a run's sessions came back, at most ``wait_s``, and return what came back by then.
+
+    Raises PopulationError when none did.
+    """
+    from agent_runtime.simulation import sessions_back, stored_fidelity
+
+    deadline = clock_s() + wait_s
+    while sessions_back(store, run_id) < sessions and clock_s() < deadline:
+        sleep(_ASK_EVERY_S)
+    return stored_fidelity(store, run_id)
+
+
+def _shop(simulator: "Simulator", merchant: str, events: list[Path], gap_ms: int) -> "Shop":
+    from agent_runtime.errors import ShopError
+    from agent_runtime.shop import observe_shops
+
+    if events:
+        return observe_shops(events, gap_ms, merchant)[0]
+    if merchant not in simulator.shops:
+        raise ShopError(
+            f"The simulator has not seen the storefront of {merchant}; show it with --events, or choose one of "
+            f"{', '.join(sorted(simulator.shops))}."
+        )
+    return simulator.shops[merchant]
+
+
+def _milliseconds(text: str) -> int:
+    from agent_runtime.errors import PopulationError
+
+    try:
+        time_of = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise PopulationError(f"--start {text!r} is no ISO 8601 time; write it like 2026-11-23T08:00:00Z.") from error
+    return round((time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+def _report(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "value", title=f"simulation {result['run_id']} at {result['merchant']}")
+    table.add_row("sessions", f"{result['sessions']:,}")
+    table.add_row("clicks", f"{result['clicks']:,}")
+    for outcome, count in result["outcomes"].items():
+        table.add_row(f"ended at {outcome}", f"{count:,}")
+    table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
+    table.add_row("sessions/s", f"{result['sessions_per_s']:,.0f}")
+    if back := result.get("round_trip"):
+        table.add_row("came back", f"{back['sessions']:,}")
+        table.add_row("… as their own type", f"{back['own_type']:.1%}")
+        table.add_row("… mix off by (JS, nats)", f"{back['js_nats']:.4f}")
+    Console().print(table)
