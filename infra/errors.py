@@ -45,3 +45,7 @@ class CatalogueError(InfraError):
 
 class ArgumentError(InfraError):
     """A command's option has a value that cannot be meant."""
+
+
+class DemoError(InfraError):
+    """A step of the demo failed or took too long."""

@@ -83,10 +83,10 @@ class Supervisor:
             service.child.stop()
             self._children.remove(service.child)
 
-    def check(self) -> None:
-        """Raise ServiceFailedError when a child has ended by itself."""
+    def check(self, apart_from: Child | None = None) -> None:
+        """Raise ServiceFailedError when a child has ended by itself; the one apart may."""
         for child in self._children:
-            if child.exit_code() is not None:
+            if child is not apart_from and child.exit_code() is not None:
                 raise child.failure()
 
     def watch(self) -> None:

@@ -3,34 +3,12 @@
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
-from infra.errors import StoreUnreachableError
+from infra.stack.clickhouse import connect
 
 Row = dict[str, Any]
-
-
-def connect(url: str) -> Client:
-    """Return a client for ``http://user:password@host:port/database``. Raises StoreUnreachableError."""
-    parts = urlsplit(url)
-    try:
-        return clickhouse_connect.get_client(
-            host=parts.hostname or "127.0.0.1",
-            port=parts.port or (8443 if parts.scheme == "https" else 8123),
-            secure=parts.scheme == "https",
-            username=parts.username or "default",
-            password=parts.password or "",
-            database=parts.path.strip("/") or "simpersona",
-            autogenerate_session_id=False,
-        )
-    except ClickHouseError as error:
-        raise StoreUnreachableError(
-            f"No ClickHouse answers at {parts.hostname}:{parts.port}; start it first."
-        ) from error
 
 
 class Readings:
