@@ -17,10 +17,10 @@ from schemas.events import I64
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
-#: A bucket with fewer beginnings than this takes the scale of all beginnings together.
+#: A bucket with fewer beginnings than this is fitted on all beginnings together.
 LEAST_BEGINNINGS = 100
-#: Weight of the squared biases in nats per beginning: it keeps codes that are seldom seen near zero.
-BIAS_PENALTY = 1e-3
+#: Weight of the squared parameters in nats per beginning: it keeps those of codes that are seldom seen near zero.
+PENALTY = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +54,31 @@ def calibrate(codebook: Codebook, latents: F32, lengths: I64, final_code: npt.ND
     coarse, fine = final_code // fine_size, final_code % fine_size
     to_coarse = _squared(latents[:, None, :width], codebook.coarse[None])
     to_fine = _squared(latents[:, None, width:], codebook.fine[coarse])
+    astray = (to_coarse.argmin(axis=1) != coarse).astype(np.int64)  # 0: under the nearest coarse code, 1: under another
     bucket = length_bucket(lengths)
-    shared = _fit(to_coarse, coarse), _fit(to_fine, fine)
-    coarse_sharpness, fine_sharpness, bias = [], [], []
+    everywhere = np.ones(len(lengths), bool)
+    coarse_scale: list[F64] = []
+    coarse_bias: list[F64] = []
+    fine_scale: list[list[F64]] = []
     for index in range(len(LENGTH_BOUNDS) + 1):
-        own = bucket == index
-        if own.sum() < LEAST_BEGINNINGS:
-            fitted = shared
-        else:
-            fitted = _fit(to_coarse[own], coarse[own]), _fit(to_fine[own], fine[own])
-        coarse_sharpness.append(fitted[0][0])
-        bias.append(fitted[0][1])
-        fine_sharpness.append(fitted[1][0])
+        own = _enough(bucket == index, everywhere)
+        scale, bias = _fit(to_coarse[own], coarse[own], biased=True)
+        coarse_scale.append(scale)
+        coarse_bias.append(bias)
+        fine_scale.append([])
+        for place in (0, 1):
+            rows = _enough(own & (astray == place), _enough(astray == place, everywhere))
+            fine_scale[-1].append(_fit(to_fine[rows], fine[rows], biased=False)[0])
     return replace(
         codebook,
-        coarse_sharpness=np.array(coarse_sharpness, np.float32),
-        fine_sharpness=np.array(fine_sharpness, np.float32),
-        coarse_bias=np.array(bias, np.float32),
+        coarse_scale=np.array(coarse_scale, np.float32),
+        coarse_bias=np.array(coarse_bias, np.float32),
+        fine_scale=np.array(fine_scale, np.float32),
     )
+
+
+def _enough(rows: npt.NDArray[np.bool_], otherwise: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return rows if rows.sum() >= LEAST_BEGINNINGS else otherwise
 
 
 def _squared(one: F32, other: F32) -> F64:
@@ -79,22 +86,32 @@ def _squared(one: F32, other: F32) -> F64:
     return np.asarray(np.square(difference).sum(-1), np.float64)
 
 
-def _fit(distances: F64, target: npt.NDArray[np.int32]) -> tuple[float, F64]:
-    """Return sharpness and bias (K,) of the likeliest softmax(bias - sharpness * distance) for targets (n,)."""
+def _fit(distances: F64, target: npt.NDArray[np.int32], biased: bool) -> tuple[F64, F64]:
+    """Return the scale (2,) and bias (K,) that make the targets (n,) likeliest; see ``Codebook`` for the softmax.
+
+    Because being the nearest has a parameter of its own, the mean confidence in the nearest code equals its hit rate.
+    """
     count, size = distances.shape
     rows = np.arange(count)
+    nearest = np.zeros((count, size))
+    nearest[rows, distances.argmin(axis=1)] = 1.0
 
     def loss(parameters: F64) -> tuple[float, F64]:
-        sharpness, bias = np.exp(parameters[0]), parameters[1:]
-        logits = bias - sharpness * distances
+        sharpness, bonus, bias = np.exp(parameters[0]), parameters[1], parameters[2:]
+        logits = bonus * nearest - sharpness * distances
+        if biased:
+            logits += bias
         logits -= logits.max(axis=1, keepdims=True)
         chances = np.exp(logits)
         chances /= chances.sum(axis=1, keepdims=True)
-        penalty = BIAS_PENALTY * np.square(bias).sum()
-        value = -np.log(np.maximum(chances[rows, target], 1e-300)).mean() + penalty
+        value = -np.log(np.maximum(chances[rows, target], 1e-300)).mean() + PENALTY * np.square(parameters).sum()
         chances[rows, target] -= 1.0
-        slope = -(chances * distances).sum() / count * sharpness
-        return float(value), np.concatenate([[slope], chances.mean(axis=0) + 2 * BIAS_PENALTY * bias])
+        slopes = np.zeros_like(parameters)
+        slopes[0] = -(chances * distances).sum() / count * sharpness
+        slopes[1] = (chances * nearest).sum() / count
+        if biased:
+            slopes[2:] = chances.mean(axis=0)
+        return float(value), slopes + 2 * PENALTY * parameters
 
-    fitted = minimize(loss, np.zeros(size + 1), jac=True, method="L-BFGS-B").x
-    return float(np.exp(fitted[0])), fitted[1:]
+    fitted = minimize(loss, np.zeros(size + 2), jac=True, method="L-BFGS-B").x
+    return np.array([np.exp(fitted[0]), fitted[1]]), fitted[2:]

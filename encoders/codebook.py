@@ -8,6 +8,7 @@ there is a single level. Pure, no torch: training fits it, serving uses it.
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numba
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from encoders.errors import ArtefactError
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 
 #: Calibration is fitted apart for sessions of 1, 2, 3–4, 5–8, 9–16 and more events: few events say little.
@@ -41,22 +43,28 @@ class Codebook:
     """Vectors and calibration of one encoder.
 
     coarse       (C, D1) float32, unit length; fine (C, F, D2) float32, unit length
-    coarse_sharpness, fine_sharpness  (L,) float32: per length bucket, log-odds per squared distance
+    coarse_scale (L, 2) float32: per length bucket, log-odds per squared distance, and log-odds for being the nearest
     coarse_bias  (L, C) float32: per length bucket, log-odds of a coarse code before any distance is seen
+    fine_scale   (L, 2, 2) float32: as ``coarse_scale``, for fine codes under the nearest coarse code and under others
     """
 
     coarse: F32
     fine: F32
-    coarse_sharpness: F32
-    fine_sharpness: F32
+    coarse_scale: F32
     coarse_bias: F32
+    fine_scale: F32
 
     @staticmethod
     def uncalibrated(coarse: F32, fine: F32) -> "Codebook":
         """Return a codebook whose confidences mean nothing yet."""
         buckets = len(LENGTH_BOUNDS) + 1
-        ones = np.ones(buckets, np.float32)
-        return Codebook(coarse, fine, ones, ones, np.zeros((buckets, len(coarse)), np.float32))
+        return Codebook(
+            coarse,
+            fine,
+            np.tile(np.array([1.0, 0.0], np.float32), (buckets, 1)),
+            np.zeros((buckets, len(coarse)), np.float32),
+            np.tile(np.array([1.0, 0.0], np.float32), (buckets, 2, 1)),
+        )
 
     @property
     def size(self) -> int:
@@ -90,9 +98,9 @@ class Codebook:
             length_bucket(lengths),
             self.coarse,
             self.fine,
-            self.coarse_sharpness,
-            self.fine_sharpness,
+            self.coarse_scale,
             self.coarse_bias,
+            self.fine_scale,
             code,
             confidence,
             chances,
@@ -106,9 +114,9 @@ class Codebook:
             path,
             coarse=self.coarse,
             fine=self.fine,
-            coarse_sharpness=self.coarse_sharpness,
-            fine_sharpness=self.fine_sharpness,
+            coarse_scale=self.coarse_scale,
             coarse_bias=self.coarse_bias,
+            fine_scale=self.fine_scale,
         )
 
     @staticmethod
@@ -117,7 +125,7 @@ class Codebook:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return Codebook(*(arrays[name] for name in Codebook.__slots__))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise ArtefactError(f"{path}: not a codebook ({error}); train the encoder anew.") from error
 
 
@@ -136,14 +144,23 @@ def _distance(one: F32, other: F32) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _softmax(logits: npt.NDArray[np.float64]) -> None:
-    top = logits.max()
+def _weigh(distances: F64, scale: F32, bias: F32, chances: F64) -> int:
+    """Write softmax(bias - scale[0] * distance + scale[1] if nearest) and return the nearest."""
+    nearest = 0
+    for index in range(1, len(distances)):
+        if distances[index] < distances[nearest]:
+            nearest = index
+    top = -np.inf
+    for index in range(len(distances)):
+        chances[index] = bias[index] - scale[0] * distances[index] + (scale[1] if index == nearest else 0.0)
+        top = max(top, chances[index])
     total = 0.0
-    for index in range(len(logits)):
-        logits[index] = math.exp(logits[index] - top)
-        total += logits[index]
-    for index in range(len(logits)):
-        logits[index] /= total
+    for index in range(len(distances)):
+        chances[index] = math.exp(chances[index] - top)
+        total += chances[index]
+    for index in range(len(distances)):
+        chances[index] /= total
+    return nearest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -152,9 +169,9 @@ def _assign(
     buckets: npt.NDArray[np.int64],
     coarse: F32,
     fine: F32,
-    coarse_sharpness: F32,
-    fine_sharpness: F32,
+    coarse_scale: F32,
     coarse_bias: F32,
+    fine_scale: F32,
     code: I32,
     confidence: F32,
     chances: F32,
@@ -162,30 +179,23 @@ def _assign(
 ) -> None:
     size, width = coarse.shape
     fine_size = fine.shape[1]
-    chance_of_coarse = np.empty(size, np.float64)
-    chance_of_fine = np.empty(fine_size, np.float64)
+    to_coarse, to_fine = np.empty(size), np.empty(fine_size)
+    of_coarse, of_fine = np.empty(size), np.empty(fine_size)
+    no_bias = np.zeros(fine_size, np.float32)
     for row in range(len(latents)):
         bucket = buckets[row]
-        nearest, least = 0, np.inf
         for index in range(size):
-            distance = _distance(latents[row, :width], coarse[index])
-            chance_of_coarse[index] = coarse_bias[bucket, index] - coarse_sharpness[bucket] * distance
-            if distance < least:
-                nearest, least = index, distance
-        _softmax(chance_of_coarse)
+            to_coarse[index] = _distance(latents[row, :width], coarse[index])
+        nearest = _weigh(to_coarse, coarse_scale[bucket], coarse_bias[bucket], of_coarse)
         for index in range(size):
             if index != nearest and not want_posterior:
                 continue
-            nearest_fine, least = 0, np.inf
             for place in range(fine_size):
-                distance = _distance(latents[row, width:], fine[index, place])
-                chance_of_fine[place] = -fine_sharpness[bucket] * distance
-                if distance < least:
-                    nearest_fine, least = place, distance
-            _softmax(chance_of_fine)
+                to_fine[place] = _distance(latents[row, width:], fine[index, place])
+            nearest_fine = _weigh(to_fine, fine_scale[bucket, int(index != nearest)], no_bias, of_fine)
             if index == nearest:
                 code[row] = nearest * fine_size + nearest_fine
-                confidence[row] = chance_of_coarse[index] * chance_of_fine[nearest_fine]
+                confidence[row] = of_coarse[index] * of_fine[nearest_fine]
             if want_posterior:
                 for place in range(fine_size):
-                    chances[row, index * fine_size + place] = chance_of_coarse[index] * chance_of_fine[place]
+                    chances[row, index * fine_size + place] = of_coarse[index] * of_fine[place]

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+import torch
 
+from encoders.artefact import write_artefact
 from encoders.event_log import ARROW_SCHEMA
+from encoders.fitting import FittedEncoder, finish, provenance
+from encoders.model import Shape
 from encoders.sessionise import SessionLog
+from encoders.training import TrainedEncoder, TrainingOptions, split_held_out, train
 from schemas.events import EVENT
 from schemas.taxonomy import DEVICES, EVENT_CODES, EVENT_NAMES
 
@@ -121,3 +127,38 @@ def populate() -> Callable[[int, int, int], Population]:
         return Population(log, np.array(types))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def as_table() -> Callable[[SessionLog], pa.Table]:
+    """Return the function that writes sessions out as a canonical event log."""
+    return event_table
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A small encoder trained on a toy population, and what it was trained and measured on."""
+
+    population: Population
+    training: SessionLog
+    held_out: SessionLog
+    planted: npt.NDArray[np.int64]
+    trained: TrainedEncoder
+    fitted: FittedEncoder
+    folder: Path
+
+
+@pytest.fixture(scope="session")
+def small(populate: Callable[[int, int, int], Population], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A trained, finished and written encoder of 6 buyer types with 2 finer codes each."""
+    torch.set_num_threads(1)
+    population = populate(8, 150, 5)
+    training, held_out = split_held_out(population.log, 0)
+    planted = population.types[np.isin(population.log.merchant, np.unique(held_out.merchant))]
+    options = TrainingOptions(Shape(width=32, coarse=6, fine=2), epochs=12, batch=256)
+    trained = train(training, held_out, options, torch.device("cpu"))
+    fitted = finish(trained, training, held_out, planted)
+    folder = tmp_path_factory.mktemp("encoders") / "small"
+    fields = {"metrics": fitted.metrics, **provenance(trained, training)}
+    write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, fields)
+    return Trained(population, training, held_out, planted, trained, fitted, folder)
