@@ -48,9 +48,9 @@ DECOMPRESS = {
     "br": cramjam.brotli.decompress,
 }
 BIND_PREFIX = "param_"
-#: ClickHouse answers most errors with 500; these say that the statement asked for something not there or not allowed.
-STATUS_OF_CODE = {60: 404, 81: 404, 46: 404, 62: 400, 47: 404, 164: 403, 516: 403}
 BAD_REQUEST_CODE = 36
+#: ClickHouse answers most errors with 500; these say that the statement asked for something not there or not allowed.
+STATUS_OF_CODE = {60: 404, 81: 404, 46: 404, 62: 400, 47: 404, 164: 403, 516: 403, BAD_REQUEST_CODE: 400}
 
 
 def statement_of(request: Request, body: bytes) -> Statement:
@@ -60,7 +60,10 @@ def statement_of(request: Request, body: bytes) -> Statement:
     if encoding != "identity":
         if encoding not in DECOMPRESS:
             raise EngineError(BAD_REQUEST_CODE, f"Code: {BAD_REQUEST_CODE}. Unknown content encoding {encoding!r}.")
-        body = bytes(DECOMPRESS[encoding](body))
+        try:
+            body = bytes(DECOMPRESS[encoding](body))
+        except cramjam.DecompressionError as error:
+            raise EngineError(BAD_REQUEST_CODE, f"Code: {BAD_REQUEST_CODE}. Not {encoding}: {error}.") from error
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         values.update(form_values(request.headers["content-type"], body))
         body = b""
@@ -118,8 +121,8 @@ def build_store(engine: Engine) -> Starlette:
             outcome = await run_in_threadpool(engine.run, statement)
         except EngineError as error:
             headers["X-ClickHouse-Exception-Code"] = str(error.code)
-            message = f"{error} (version {version})\n"
-            return PlainTextResponse(message, status_code=STATUS_OF_CODE.get(error.code, 500), headers=headers)
+            message = str(error) if "(version " in str(error) else f"{error} (version {version})"
+            return PlainTextResponse(message + "\n", status_code=STATUS_OF_CODE.get(error.code, 500), headers=headers)
         headers["X-ClickHouse-Summary"] = json.dumps(
             {
                 "read_rows": str(outcome.read_rows),
