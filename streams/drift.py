@@ -1,13 +1,13 @@
 """Has a merchant's mix of buyer types changed? A first detector over blocks of final sessions. Pure.
 
-Sessions are taken in blocks of a fixed number. Each block is compared with the merchant's baseline by Jensen–Shannon
-divergence; what two samples of one and the same mix would show anyway is taken off, and the rest, in standard
-deviations, is watched by Page's cumulative sum (Page 1954; river's PageHinkley). An alarm needs both: the sum over its
-threshold, and the last blocks together further from the baseline than their size and a practical floor explain.
+Sessions are taken in blocks of a fixed number. Each block is compared by Jensen–Shannon divergence with what the
+merchant's baseline leads to expect at those hours of the day; what two samples of one and the same mix would show
+anyway is taken off, and the rest, in standard deviations, is watched by Page's cumulative sum (Page 1954; river's
+PageHinkley). An alarm needs both: the sum over its threshold, and the last blocks together further from the baseline
+than their size and a practical floor explain.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import lgamma, log, sqrt
 
@@ -18,6 +18,7 @@ from river.drift import PageHinkley
 F64 = npt.NDArray[np.float64]
 
 DETECTOR = "page_hinkley_js"
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,12 @@ class DriftRules:
     #: Least blocks of a baseline before anything is judged.
     baseline_blocks: int = 5
     #: A baseline takes in blocks until it spans this long in event time, so that it knows every hour of the day.
-    baseline_ms: int = 86_400_000
+    baseline_ms: int = DAY_MS
+    #: The day (UTC) is cut into this many parts, each with a mix of its own: evenings are not mornings.
+    parts_of_day: int = 8
+    #: Sessions that the mix of the whole day is worth as evidence about one part of it. The more, the less rhythm is
+    #: thought possible: with few, nothing much is said about hours that the baseline has not seen.
+    whole_day_sessions: float = 25.0
     #: Least divergence, in nats, that anybody should be told about: some ten points of the mix moved.
     floor_nats: float = 0.01
     #: Standard deviations that the pooled recent blocks must be away from the baseline.
@@ -67,7 +73,7 @@ class Shift:
 class DriftAlarm:
     """A change of mix. Times are event times in ms UTC; ``statistic`` and ``threshold`` are nats.
 
-    ``movers`` holds (code, share in the baseline, share in the recent blocks), largest change first.
+    ``movers`` holds (code, share expected from the baseline, share in the recent blocks), largest change first.
     """
 
     detected_at_ms: int
@@ -82,26 +88,26 @@ class DriftAlarm:
 
 
 class _Block:
-    """Codes of some sessions and the time they span."""
+    """How many sessions have a code in a part of the day, and the time they span."""
 
-    __slots__ = ("codes", "end_ms", "sessions", "start_ms")
+    __slots__ = ("counts", "end_ms", "sessions", "start_ms")
 
     def __init__(self) -> None:
-        self.codes: Counter[int] = Counter()
+        self.counts: Counter[tuple[int, int]] = Counter()
         self.sessions = 0
         self.start_ms = 0
         self.end_ms = 0
 
-    def add(self, code: int, ended_ms: int) -> None:
+    def add(self, part: int, code: int, ended_ms: int) -> None:
         self.start_ms = min(self.start_ms, ended_ms) if self.sessions else ended_ms
         self.end_ms = max(self.end_ms, ended_ms)
-        self.codes[code] += 1
+        self.counts[part, code] += 1
         self.sessions += 1
 
     def merge(self, other: "_Block") -> None:
         self.start_ms = min(self.start_ms, other.start_ms) if self.sessions else other.start_ms
         self.end_ms = max(self.end_ms, other.end_ms)
-        self.codes.update(other.codes)
+        self.counts.update(other.counts)
         self.sessions += other.sessions
 
 
@@ -122,7 +128,7 @@ class DriftDetector:
 
     def update(self, code: int, ended_ms: int) -> DriftAlarm | None:
         """Take in one final session; return the alarm it rang, if any."""
-        self._block.add(code, ended_ms)
+        self._block.add(ended_ms % DAY_MS * self._rules.parts_of_day // DAY_MS, code, ended_ms)
         if self._block.sessions < self._rules.block_sessions:
             return None
         block, self._block = self._block, _Block()
@@ -134,7 +140,7 @@ class DriftDetector:
             self._absorb(self._recent.popleft())
         alarm = None
         if self._absorbed >= self._rules.baseline_blocks:
-            deviation = shift(self._baseline.codes, block.codes).deviation
+            deviation = self._compare(block)[0].deviation
             self._cusum.update(min(deviation, self._rules.block_limit))
             if self._cusum.drift_detected:
                 alarm = self._alarm()
@@ -157,7 +163,7 @@ class DriftDetector:
         recent = _Block()
         for block in self._recent:
             recent.merge(block)
-        found = shift(self._baseline.codes, recent.codes)
+        found, moved = self._compare(recent)
         threshold = max(self._rules.floor_nats, self._rules.least_deviations * found.spread)
         if found.divergence <= threshold:
             return None
@@ -170,8 +176,26 @@ class DriftDetector:
             baseline_end_ms=self._baseline.end_ms,
             baseline_sessions=self._baseline.sessions,
             recent_sessions=recent.sessions,
-            movers=movers(self._baseline.codes, recent.codes),
+            movers=moved,
         )
+
+    def _compare(self, block: _Block) -> tuple[Shift, list[tuple[int, float, float]]]:
+        """Compare sessions with what the baseline leads to expect at their parts of the day."""
+        codes = sorted({code for _, code in self._baseline.counts} | {code for _, code in block.counts})
+        expected, m = expectation(
+            self._table(self._baseline, codes), self._table(block, codes).sum(1), self._rules.whole_day_sessions
+        )
+        found = self._table(block, codes).sum(0)
+        observed = found / found.sum()
+        return shift(expected, m, observed, float(block.sessions)), movers(codes, expected, observed)
+
+    def _table(self, block: _Block, codes: list[int]) -> F64:
+        """Return a block's sessions by part of the day and code, (parts_of_day, len(codes))."""
+        column = {code: i for i, code in enumerate(codes)}
+        table = np.zeros((self._rules.parts_of_day, len(codes)))
+        for (part, code), sessions in block.counts.items():
+            table[part, column[code]] = sessions
+        return table
 
     def _fresh_cusum(self) -> PageHinkley:
         # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
@@ -183,16 +207,30 @@ class DriftDetector:
         return cusum
 
 
-def shift(baseline: Mapping[int, int], recent: Mapping[int, int]) -> Shift:
-    """Return how far two samples of codes lie apart, beyond what chance alone would show.
+def expectation(baseline: F64, parts: F64, whole_day_sessions: float) -> tuple[F64, float]:
+    """Return the mix (K,) that a baseline leads to expect, and the number of sessions that this knowledge is worth.
 
-    For m and n sessions of one mix over K codes, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom
-    (second-order expansion of JS; for m → ∞ its mean gives (K − 1) / (8n)). That holds for codes drawn often; what a
-    rarer code adds in mean and variance is taken from ``_chance``. Neither sample may be empty.
+    ``baseline`` (P, K) are its sessions by part of the day and code, ``parts`` (P,) the sessions of the other sample by
+    part of the day. A part's mix is pulled towards the whole day's as by ``whole_day_sessions`` Dirichlet
+    pseudo-sessions, and the parts are weighted as in the other sample. Variances of independent means add up by the
+    squares of their weights, which gives the worth; a baseline as large and as spread as the sample loses nothing.
     """
-    codes = sorted(baseline.keys() | recent.keys())
-    p, m = _shares(baseline, codes)
-    q, n = _shares(recent, codes)
+    whole = baseline.sum()
+    pull = min(whole_day_sessions, whole / len(baseline))
+    sizes = baseline.sum(1) + pull
+    mixes = (baseline + pull * baseline.sum(0) / whole) / sizes[:, None]
+    weights = parts / parts.sum()
+    mix: F64 = weights @ mixes
+    return mix, float(1.0 / (weights**2 / sizes).sum())
+
+
+def shift(p: F64, m: float, q: F64, n: float) -> Shift:
+    """Return how far two mixes (K,), found in m and n sessions, lie apart, beyond what chance alone would show.
+
+    For sessions of one mix, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom (second-order
+    expansion of JS; for m → ∞ its mean gives (K − 1) / (8n)). That holds for codes drawn often; what a rarer code adds
+    in mean and variance is taken from ``_chance``. Every code must occur in one of the mixes.
+    """
     n_effective = m * n / (m + n)
     expected = np.log(n_effective * (m * p + n * q) / (m + n))
     chance = max(float(np.interp(expected, _LOG_DRAWS, _CHANCE_MEAN).sum()) - 1.0, 0.0)
@@ -207,19 +245,10 @@ def js_divergence(p: F64, q: F64) -> float:
     return 0.5 * (_kl(p, middle) + _kl(q, middle))
 
 
-def movers(baseline: Mapping[int, int], recent: Mapping[int, int], most: int = 5) -> list[tuple[int, float, float]]:
+def movers(codes: list[int], before: F64, now: F64, most: int = 5) -> list[tuple[int, float, float]]:
     """Return the codes whose share changed most: (code, share before, share now), largest change first."""
-    codes = sorted(baseline.keys() | recent.keys())
-    p, _ = _shares(baseline, codes)
-    q, _ = _shares(recent, codes)
-    ranked = sorted(zip(codes, p.tolist(), q.tolist(), strict=True), key=lambda row: (-abs(row[2] - row[1]), row[0]))
+    ranked = sorted(zip(codes, before.tolist(), now.tolist(), strict=True), key=lambda r: (-abs(r[2] - r[1]), r[0]))
     return ranked[:most]
-
-
-def _shares(counts: Mapping[int, int], codes: list[int]) -> tuple[F64, float]:
-    values = np.array([counts.get(code, 0) for code in codes], dtype=np.float64)
-    whole = float(values.sum())
-    return values / whole, whole
 
 
 def _kl(p: F64, q: F64) -> float:
