@@ -105,7 +105,7 @@ def gap_ms_of(pace: int, unit: float, longest_ms: int) -> int:
     """Return a pause of bucket ``pace``: log-uniform within it, at ``unit`` of [0, 1), at most ``longest_ms``."""
     low = PACE_FLOOR_MS if pace == 0 else float(_PACE_BOUNDS_MS[pace - 1])
     high = float(longest_ms) if pace == PACES - 1 else min(float(_PACE_BOUNDS_MS[pace]), float(longest_ms))
-    return int(low * (high / low) ** unit) if high > low else int(high)
+    return min(int(low * (high / low) ** unit), int(high) - 1) if high > low else int(high)
 
 
 def moment_of(t_ms: int) -> int:

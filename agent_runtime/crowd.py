@@ -32,7 +32,8 @@ class Crowd:
     def __init__(self, simulator: Simulator, backend: Backend, sink: RunSink, rules: CrowdRules, start_ms: int) -> None:
         self.populations: dict[str, LivePopulation] = {}
         self.sessions = self.clicks = self.mixes = 0
-        self._simulator, self._backend, self._sink, self._rules = simulator, backend, sink, rules
+        self._simulator, self._backend, self._shops = simulator, backend, shops
+        self._sink, self._rules = sink, rules
         self._start_ms = self._now_ms = start_ms
         self._manifests: dict[str, str] = {}
         self._passed_over: set[tuple[str, str]] = set()
@@ -85,8 +86,8 @@ class Crowd:
                 f"{mix.merchant_id}: its mix is of codebook {mix.codebook_version}, the simulator knows "
                 f"{self._simulator.codebook_version}; finetune it with that encoder."
             )
-        if mix.merchant_id not in self._simulator.shops:
-            return f"{mix.merchant_id}: the simulator has not seen this storefront; finetune it with its events."
+        if mix.merchant_id not in self._shops:
+            return f"{mix.merchant_id}: its storefront has not been seen; show it with --events."
         return ""
 
     def _open(self, mix: Mix) -> LivePopulation:
@@ -106,7 +107,7 @@ class Crowd:
             run_id=run_name(self._manifests[merchant_id]),
             vocabulary=self._simulator.vocabulary,
             backend=self._backend,
-            shop=self._simulator.shops[merchant_id],
+            shop=self._shops[merchant_id],
             mix=mix,
             rate_per_ms=rules.rate_per_ms,
             gap_ms=rules.gap_overrides_ms.get(merchant_id, rules.gap_ms),

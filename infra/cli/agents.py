@@ -16,6 +16,9 @@ app = typer.Typer()
 def agents(
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
     backend: Annotated[str, typer.Option(help="local: the language model; markov: the scripted chain.")] = "local",
+    events: Annotated[
+        list[Path] | None, typer.Option(help="Event log that shows storefronts the simulator was not trained on.")
+    ] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="New shoppers per merchant and minute of the clock.")] = 20.0,
     speed: Annotated[float, typer.Option(min=0.1, help="Event time per clock time: 60 lives an hour a minute.")] = 1.0,
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two steps of the population.")] = 2.0,
@@ -36,6 +39,7 @@ def agents(
     from agent_runtime.crowd import Crowd, CrowdRules
     from agent_runtime.population import simulated_until_ms
     from agent_runtime.publish import ClickPublisher
+    from agent_runtime.shop import observe_shops
     from agent_runtime.simulator import load_simulator
     from agent_runtime.watch import MixWatch
     from schemas.settings import settings
@@ -51,9 +55,11 @@ def agents(
     store = Store(dials.clickhouse)
     watch = MixWatch(dials.kafka)
     start_ms = max(round(time.time() * 1000), simulated_until_ms(store) or 0)
+    seen = observe_shops(events, rules.gap_ms) if events else []
     crowd = Crowd(
         simulator,
         chosen,
+        {**simulator.shops, **{shop.merchant_id: shop for shop in seen}},
         Sink(store),
         CrowdRules(
             rate_per_ms=rate / 60_000 / speed,
