@@ -92,6 +92,8 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
         assigned = AssignedHop(
             sink, History(store), store_thread, emitter.produce, wall_clock_ms, settings.decay_half_life_ms
         )
+        # Closing the store under a refresh of buyers would make it fail for nothing.
+        resources.push_async_callback(assigned.settled)
         scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-worker-")))
         app = build_app(settings, [clicks, assigned], metrics, scratch)
 
