@@ -49,3 +49,7 @@ class ArgumentError(InfraError):
 
 class DemoError(InfraError):
     """A step of the demo failed or took too long."""
+
+
+class BenchError(InfraError):
+    """A benchmarked program failed, or took too long."""

@@ -157,7 +157,9 @@ class Demo:
         if self._simulator.exists():
             return
         assigned = self._traffic / "train.assigned.parquet"
-        self._steps.run("assign", "assign", "--events", self._path("train"), "--out", assigned)
+        self._steps.run(
+            "assign", "assign", "--events", self._path("train"), "--encoder", self._encoder, "--out", assigned
+        )
         self._steps.run(
             "finetune", "finetune", "--events", self._path("train"), "--assignments", assigned, "--out", self._simulator
         )
