@@ -137,7 +137,6 @@ class ClickWork:
         records: list[Record] = []
         for row, code in zip(added.rejected_rows.tolist(), added.rejected_reasons.tolist(), strict=True):
             reason = REASONS[code]
-            self._metrics.rejected.labels(reason).inc()
             rejection = Rejection(
                 failure_kind=reason,
                 message=EXPLANATIONS[reason],
@@ -157,6 +156,8 @@ class ClickWork:
         self._metrics.events.labels("duplicate").inc(added.duplicates)
         self._metrics.events.labels("replayed").inc(added.replayed)
         self._metrics.events.labels("rejected").inc(len(added.rejected_rows))
+        for code, count in zip(*np.unique(added.rejected_reasons, return_counts=True), strict=True):
+            self._metrics.rejected.labels(REASONS[code]).inc(int(count))
 
     def _count_rows(self, emission: Emission) -> None:
         final = int(emission.is_final.sum())

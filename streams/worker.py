@@ -105,6 +105,8 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
                 f"Port {settings.health_port} for the health page is taken; free it or set SIMPERSONA_HEALTH_PORT."
             ) from error
         resources.push_async_callback(page.stop)
+        # Faust warns whenever a tick or commit takes longer than its interval, which under load is as it should be.
+        logging.getLogger("mode.timers").setLevel(logging.ERROR)
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         ready(port)
