@@ -157,7 +157,7 @@ def habits(overlap: float) -> npt.NDArray[np.void]:
     shopper's, so 0 leaves the types as written and 1 makes them the same.
     """
     table = np.array([astuple(kind)[1:] for kind in (*BUYER_TYPES, _ANYBODY)], dtype=np.float64)
-    moved = table + overlap * (table[-1] - table)
+    moved = (1.0 - overlap) * table + overlap * table[-1]
     result = np.empty(len(moved), dtype=HABITS)
     for column, name in enumerate(_HABITS):
         result[name] = moved[:, column]

@@ -94,6 +94,7 @@ def generate(
     Raises GeneratorError on a size that makes no sense, EventLogError when a file cannot be written.
     """
     _check(run)
+    _check_paths(events_path, truth_path)
     merchants = [
         build_merchant(run.seed, number, run.start_ms, run.end_ms, run.drift)
         for number in range(run.first_merchant, run.first_merchant + run.merchants)
@@ -183,5 +184,16 @@ def _check(run: GeneratorRun) -> None:
             raise GeneratorError(
                 f"{name.replace('_', ' ')} is {value}, expected {low} to {high}; choose another value."
             )
+    for name, value in asdict(run.faults).items():
+        if not 0 <= value <= 1:
+            raise GeneratorError(f"{name} is {value}, expected 0 to 1; choose another value.")
     if not TIME_MIN_MS <= run.start_ms < TIME_MAX_MS:
         raise GeneratorError(f"the start is {run.start_ms} ms, expected a time between the years 2000 and 2100.")
+
+
+def _check_paths(events_path: Path, truth_path: Path) -> None:
+    for path in (events_path, truth_path):
+        if path.is_dir():
+            raise GeneratorError(f"{path}: is a folder; name a file to write.")
+    if events_path.resolve() == truth_path.resolve():
+        raise GeneratorError(f"{truth_path}: is to hold both the events and the truth; name two files.")

@@ -35,14 +35,17 @@ class Slice:
     bought: npt.NDArray[np.bool_]
 
 
-def simulate(visits: Visits, world: World, habits: npt.NDArray[np.void]) -> Iterator[Slice]:
+def simulate(
+    visits: Visits, world: World, habits: npt.NDArray[np.void], slice_visits: int = SLICE_VISITS
+) -> Iterator[Slice]:
     """Yield the events of all visits as slices whose concatenation is sorted by (t_ms, visit, sequence).
 
-    ``visits`` must be sorted by ``start_ms``. Memory is bounded by the visits open at one time, not by the run.
+    ``visits`` must be sorted by ``start_ms``; how many are simulated at once changes nothing but the cuts. Memory is
+    bounded by them and by the visits open at one time, not by the run.
     """
     waiting = np.empty(0, dtype=RAW_EVENT)
-    for first in range(0, len(visits), SLICE_VISITS):
-        last = min(first + SLICE_VISITS, len(visits))
+    for first in range(0, len(visits), slice_visits):
+        last = min(first + slice_visits, len(visits))
         fresh, ended_ms, counts, bought = _run(visits, first, last, world, habits)
         events = np.concatenate([waiting, fresh])
         events = events[np.lexsort((events["sequence"], events["visit"], events["t_ms"]))]

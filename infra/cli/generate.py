@@ -74,7 +74,8 @@ def generate(
         faults=Faults(delayed=delayed, late=late, duplicated=duplicated),
     )
     columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("sessions", total=None)
         made = make(run, out, truth, lambda done, total: progress.update(task, completed=done, total=total))
     counts = asdict(made)
