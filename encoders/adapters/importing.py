@@ -229,7 +229,7 @@ def _scratch(target: ImportTarget) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             threads = min(_THREADS_MAX, _number(connection, "SELECT current_setting('threads')"))
             connection.execute(
-                f"SET enable_progress_bar = false; SET TimeZone = 'UTC'; SET threads = {threads};"
+                f"SET enable_progress_bar = true; SET enable_progress_bar_print = false; SET TimeZone = 'UTC'; SET threads = {threads};"
                 f"SET memory_limit = '{target.memory_mb}MB'; SET temp_directory = {literal(name + '/spill')};"
                 "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
             )
@@ -243,6 +243,10 @@ def _scratch(target: ImportTarget) -> Iterator[duckdb.DuckDBPyConnection]:
                 raise RawLogError(
                     f"{target.memory_mb} MB of memory are too few for this log; give more with --memory-mb."
                 ) from error
+            raise
+        except RuntimeError as error:
+            if "interrupt" in str(error).lower():  # DuckDB's way of saying Ctrl-C
+                raise KeyboardInterrupt from error
             raise
         finally:
             connection.close()

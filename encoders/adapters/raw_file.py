@@ -22,7 +22,7 @@ _OTHER_CONTENTS = {
     b"7z\xbc\xaf": "a 7z archive; unpack it first",
 }
 #: No first line is longer than this; OTTO's lines, the longest, have some tens of kilobytes.
-_FIRST_LINE_BYTES = 16 << 20
+_FIRST_LINE_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
 

@@ -192,6 +192,19 @@ def test_progress_tells_what_is_being_done(tmp_path: Path) -> None:
     ]
 
 
+def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(HEADER + row())
+
+    def interrupt(what: str, percent: float) -> None:
+        if what.startswith("writing"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_log(adapter_of("retailrocket"), [path], ImportTarget(tmp_path / "log.parquet"), progress=interrupt)
+    assert [p.name for p in tmp_path.iterdir()] == ["events.csv"]
+
+
 ROW = st.builds(
     row,
     t=st.one_of(st.integers(1433221332000, 1433221332009), st.sampled_from(["", "x", -1, 10**25])),
