@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -87,6 +87,11 @@ def topics(settings: Settings) -> Finding:
         counts = {t["name"]: len(t["partitions"]) for t in admin.describe_topics(sorted(there))} if there else {}
     finally:
         admin.close()
+    return judged_topics(counts, settings.partitions)
+
+
+def judged_topics(counts: Mapping[str, int], wanted: int) -> Finding:
+    """Judge the partitions of the topics that are there against each other and the setting."""
     missing = [topic for topic in TOPICS if topic not in counts]
     if missing:
         return Finding("topics", Verdict.FAILED, f"missing: {', '.join(missing)}", "Run `simpersona migrate`.")
@@ -99,14 +104,12 @@ def topics(settings: Settings) -> Finding:
             f"({counts[SESSIONS_CHANGELOG]})",
             f"Give {SESSIONS_CHANGELOG} as many partitions as the click topics.",
         )
-    other = {topic: count for topic, count in counts.items() if count != settings.partitions}
+    other = {topic: count for topic, count in counts.items() if count != wanted}
     shown = ", ".join(f"{topic} {count}" for topic, count in counts.items())
     if other:
         remedy = "New topics would get other counts: set SIMPERSONA_PARTITIONS to what is there."
-        return Finding(
-            "topics", Verdict.WARNING, f"partitions: {shown}; the setting says {settings.partitions}", remedy
-        )
-    return Finding("topics", Verdict.OK, f"{len(counts)} topics of {settings.partitions} partitions")
+        return Finding("topics", Verdict.WARNING, f"partitions: {shown}; the setting says {wanted}", remedy)
+    return Finding("topics", Verdict.OK, f"{len(counts)} topics of {wanted} partitions")
 
 
 def store(settings: Settings) -> Finding:
