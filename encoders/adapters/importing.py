@@ -97,6 +97,8 @@ def import_log(
     files = [inspect(path, adapter) for path in paths]
     if len({path.resolve() for path in paths}) < len(paths):
         raise RawLogError("The same file is given twice; give each file once.")
+    if target.out.resolve() in {path.resolve() for path in paths}:
+        raise RawLogError(f"{target.out}: the event log would replace the raw log; give another --out.")
     days = [_day_ms(file.path, day) if adapter.needs_day else 0 for file in files]
     with _scratch(target) as connection:
         _set(connection, "merchant", merchant or adapter.name)
@@ -136,11 +138,14 @@ def _rejected(connection: duckdb.DuckDBPyConnection, saved_to: Path | None) -> d
         "SELECT reason, count(*) FROM staged WHERE reason IS NOT NULL GROUP BY reason ORDER BY count(*) DESC, reason"
     ).fetchall()
     if saved_to is not None:
-        saved_to.parent.mkdir(parents=True, exist_ok=True)
-        connection.execute(
-            "COPY (SELECT file, row, reason, raw FROM staged WHERE reason IS NOT NULL ORDER BY file, row) "
-            f"TO {literal(str(saved_to))} (FORMAT json)"
-        )
+        try:
+            saved_to.parent.mkdir(parents=True, exist_ok=True)
+            connection.execute(
+                "COPY (SELECT file, row, reason, raw FROM staged WHERE reason IS NOT NULL ORDER BY file, row) "
+                f"TO {literal(str(saved_to))} (FORMAT json)"
+            )
+        except (OSError, duckdb.IOException) as error:
+            raise RawLogError(f"{saved_to}: the rejected rows cannot be written ({error}).") from error
     return dict(counts)
 
 
@@ -229,7 +234,8 @@ def _scratch(target: ImportTarget) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             threads = min(_THREADS_MAX, _number(connection, "SELECT current_setting('threads')"))
             connection.execute(
-                f"SET enable_progress_bar = true; SET enable_progress_bar_print = false; SET TimeZone = 'UTC'; SET threads = {threads};"
+                "SET enable_progress_bar = true; SET enable_progress_bar_print = false;"
+                f"SET TimeZone = 'UTC'; SET threads = {threads};"
                 f"SET memory_limit = '{target.memory_mb}MB'; SET temp_directory = {literal(name + '/spill')};"
                 "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false"
             )

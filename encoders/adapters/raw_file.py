@@ -28,7 +28,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file that looks like its format: ``fields`` are the names of its columns in order (none for JSON lines)."""
+    """A file that looks like its format: ``fields`` are its columns' normal names in order (none for JSON lines)."""
 
     path: Path
     layout: Layout
@@ -56,7 +56,7 @@ def inspect(path: Path, adapter: Adapter) -> RawFile:
         if layout.delimiter and not layout.header and len(found) == len(layout.columns):
             return RawFile(path, layout, layout.columns, gzipped)
         if layout.delimiter and layout.header and {normal(name) for name in layout.columns} <= set(map(normal, found)):
-            return RawFile(path, layout, _distinct(path, found), gzipped)
+            return RawFile(path, layout, _distinct(path, found, layout), gzipped)
         if not layout.delimiter and any(name in found for name in layout.columns):
             return RawFile(path, layout, (), gzipped)
     raise RawLogError(_mismatch(path, adapter, found))
@@ -103,10 +103,10 @@ def _fields(line: str, layout: Layout) -> Sequence[str]:
     return list(value) if isinstance(value, dict) else []
 
 
-def _distinct(path: Path, found: Sequence[str]) -> tuple[str, ...]:
-    """Return the header's names in normal form. Raises RawLogError when two are the same."""
-    names = tuple(normal(name) or f"unnamed{i}" for i, name in enumerate(found))
-    twice = [name for i, name in enumerate(found) if names.index(names[i]) != i]
+def _distinct(path: Path, found: Sequence[str], layout: Layout) -> tuple[str, ...]:
+    """Return the header's names in normal form. Raises RawLogError when one that is needed is there twice."""
+    names = tuple(map(normal, found))
+    twice = [name for name in layout.columns if names.count(normal(name)) > 1]
     if twice:
         raise RawLogError(f"{path}: the header names the column {twice[0]} twice; rename one of them.")
     return names

@@ -2,7 +2,7 @@
 
 from encoders.adapters.adapter import DEFAULT_VALUES, Adapter, Layout
 from encoders.adapters.conversions import literal
-from encoders.adapters.raw_file import RawFile
+from encoders.adapters.raw_file import RawFile, normal
 from encoders.event_log import ARROW_SCHEMA
 from schemas.validation import ID_BYTES_MAX, TIME_MAX_MS, TIME_MIN_MS
 
@@ -47,7 +47,10 @@ def fields_view(file: RawFile) -> str:
         return f"""
             CREATE OR REPLACE TEMP VIEW fields AS
             SELECT row, line, NOT {is_object} AS malformed FROM ({lines}) WHERE line IS NOT NULL"""
-    columns = ", ".join(f"nullif(trim(field[{i + 1}]), '') AS {name}" for i, name in enumerate(_quoted(file.fields)))
+    wanted = set(map(normal, file.layout.columns))
+    columns = ", ".join(
+        f"nullif(trim(field[{place}]), '') AS \"{name}\"" for place, name in enumerate(file.fields, 1) if name in wanted
+    )
     return f"""
         CREATE OR REPLACE TEMP VIEW fields AS
         SELECT row, line, len(field) <> {len(file.fields)} OR list_count(field) <> len(field) AS malformed, {columns}
@@ -166,10 +169,6 @@ SELECT merchant_id, client_id, timed.occurred_ms AS occurred_at, staged.product_
 FROM staged JOIN timed USING (file, merchant_id, client_id, event_name, group_key)
 WHERE staged.reason IS NULL AND staged.raw_event = getvariable('impressions')
 ORDER BY timed.occurred_ms, file, staged.row"""
-
-
-def _quoted(names: tuple[str, ...]) -> list[str]:
-    return [f'"{name}"' for name in names]
 
 
 def _split(delimiter: str) -> str:

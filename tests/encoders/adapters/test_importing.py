@@ -59,7 +59,7 @@ def test_quotes_blank_lines_a_byte_order_mark_and_windows_line_ends_are_understo
 
 
 def test_columns_may_come_in_any_order_with_others_between(imported):
-    log = "itemid,extra,EVENT,visitorid,timestamp,transactionid\n5,x,view,7,1433221332117,\n"
+    log = "itemid,row,EVENT,visitorid,row,timestamp,transactionid\n5,x,view,7,x,1433221332117,\n"
     assert imported("retailrocket", {"e.csv": log}).column("client_id", "product_id") == [("7", "5")]
 
 
@@ -136,6 +136,10 @@ def test_an_absent_file_a_folder_and_a_file_given_twice_are_one_sentence(tmp_pat
     path.write_text(HEADER + row())
     with pytest.raises(RawLogError, match="given twice"):
         import_log(adapter, [path, tmp_path / "." / "events.csv"], target)
+    with pytest.raises(RawLogError, match="would replace the raw log"):
+        import_log(adapter, [path], ImportTarget(path))
+    with pytest.raises(RawLogError, match="the rejected rows cannot be written"):
+        import_log(adapter, [path], ImportTarget(tmp_path / "log.parquet", path / "rejects.jsonl"))
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", HEADER], ids=["no bytes", "blank lines", "a header only"])
