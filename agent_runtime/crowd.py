@@ -8,6 +8,7 @@ from agent_runtime.backends import Backend
 from agent_runtime.live import LivePopulation, seed_of
 from agent_runtime.population import Mix
 from agent_runtime.publish import ClickPublisher
+from agent_runtime.shop import Shop
 from agent_runtime.simulation import RunSink, run_name, session_rows
 from agent_runtime.simulator import Simulator
 from schemas.simulation import SimulationRun
@@ -29,7 +30,15 @@ class CrowdRules:
 class Crowd:
     """Populations by merchant, in step with the mixes they are told. Time comes in as an argument."""
 
-    def __init__(self, simulator: Simulator, backend: Backend, sink: RunSink, rules: CrowdRules, start_ms: int) -> None:
+    def __init__(
+        self,
+        simulator: Simulator,
+        backend: Backend,
+        shops: Mapping[str, Shop],
+        sink: RunSink,
+        rules: CrowdRules,
+        start_ms: int,
+    ) -> None:
         self.populations: dict[str, LivePopulation] = {}
         self.sessions = self.clicks = self.mixes = 0
         self._simulator, self._backend, self._shops = simulator, backend, shops

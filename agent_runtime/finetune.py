@@ -19,6 +19,7 @@ from agent_runtime.vocabulary import Tokens, Vocabulary
 #: Learning rate for a model that was pretrained; a fresh small one takes ``FinetuneOptions.learning_rate``.
 PRETRAINED_LEARNING_RATE = 2e-4
 
+_WEIGHT_DECAY = 0.01
 _IGNORED = -100
 
 
@@ -27,7 +28,7 @@ class TinyShape:
     """The language model made here when no base is named: a Llama of this shape."""
 
     width: int = 64
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
     feed_forward: int = 160
 
@@ -36,8 +37,8 @@ class TinyShape:
 class FinetuneOptions:
     """Dials of one training. ``rows_share`` of the steps train the new words' rows alone."""
 
-    epochs: int = 4
-    batch_tokens: int = 4_096
+    epochs: int = 3
+    batch_tokens: int = 2_048
     learning_rate: float = 4e-3
     rows_share: float = 0.1
     warm_up_share: float = 0.05
@@ -122,7 +123,7 @@ def finetune(
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
     model.to(device).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(_groups(model), lr=options.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, options.learning_rate, total_steps=planned, pct_start=options.warm_up_share
     )
@@ -192,9 +193,22 @@ def _loss(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: to
     return loss, int((targets != _IGNORED).sum())
 
 
+def _tables(model: Any) -> set[torch.nn.Parameter]:
+    """Return the input and output tables, whose rows are words."""
+    return {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+
+
+def _groups(model: Any) -> list[dict[str, Any]]:
+    """Return parameter groups: words do not decay, or those that are never seen would fade away."""
+    tables = _tables(model)
+    body = [parameter for parameter in model.parameters() if parameter not in tables]
+    words = [parameter for parameter in model.parameters() if parameter in tables]
+    return [{"params": body, "weight_decay": _WEIGHT_DECAY}, {"params": words, "weight_decay": 0.0}]
+
+
 def _keep_rows_only(model: Any, offset: int) -> None:
     """Drop every gradient but those of the vocabulary's own rows in the input and output tables."""
-    tables = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+    tables = _tables(model)
     for parameter in model.parameters():
         if parameter not in tables:
             parameter.grad = None

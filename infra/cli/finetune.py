@@ -26,7 +26,7 @@ def finetune(
         str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
     ] = None,
     scripted_only: Annotated[bool, typer.Option("--scripted-only", help="Fit the Markov chain, no model.")] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 3,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate; by default that of a small or a pretrained model.")
     ] = None,
