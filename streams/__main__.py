@@ -11,6 +11,9 @@ from pydantic import ValidationError
 from schemas.errors import SimpersonaError
 from schemas.settings import settings
 
+#: Exit code of a program ended by Ctrl-C.
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run a worker until SIGTERM or Ctrl-C; a mendable error is one sentence and exit code 2."""
@@ -22,8 +25,11 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except ValidationError as error:
-        print(f"error: a setting is wrong: {error.errors()[0]['msg']}.", file=sys.stderr)
+        wrong = error.errors()[0]
+        print(f"error: setting SIMPERSONA_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.", file=sys.stderr)
         sys.exit(SimpersonaError.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

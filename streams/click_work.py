@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from schemas.assignment_codec import encode_assignments
 from schemas.click_codec import ClickChunk, ClickDecoder
-from schemas.events import SessionBatch
 from schemas.framing import join, schema_ids
 from schemas.packaged import Schema
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.rejections import CODE_OF_REASON, REASONS
 from schemas.topics import SOURCE_OF_TOPIC
 from streams.chunks import Chunk, TopicPartition
-from streams.emission import CodeColumns, Emission, assignments
+from streams.emission import Emission, SessionEncoder, assignments
 from streams.emit import Emitter, Record
 from streams.metrics import Metrics
 from streams.sessions import Added, SessionRules, SessionWindows
@@ -38,15 +37,6 @@ EXPLANATIONS = {
 }
 
 
-class EncodesSessions(Protocol):
-    """The part of ``encoders.serving.Encoder`` that the hop uses."""
-
-    version: str
-    code_paths: list[str]
-
-    def encode(self, sessions: SessionBatch) -> CodeColumns: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """Batches ready to send: assignments by partition of ``sessions.assigned``, and rejections of this partition."""
@@ -64,7 +54,7 @@ class ClickWork:
 
     def __init__(
         self,
-        encoder: EncodesSessions,
+        encoder: SessionEncoder,
         rules: SessionRules,
         emitter: Emitter,
         assigned_partitions: int,

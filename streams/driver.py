@@ -53,6 +53,11 @@ class HopDriver:
         """Whether the hop's last commit asked to be tried again later."""
         return self._retry_at_ms > 0
 
+    @property
+    def busy(self) -> bool:
+        """Whether the hop is at work at this moment."""
+        return self._lock.locked()
+
     async def process(self, delivery: Delivery) -> None:
         """Give one chunk to the hop, once its state is restored and its store takes writes."""
         pause_s: float | None = 0.0

@@ -56,8 +56,8 @@ class HealthPage:
         self._server: asyncio.Server | None = None
 
     async def start(self, port: int) -> int:
-        """Listen on all addresses at ``port`` (0 picks one) and return the port. Raises OSError when it is taken."""
-        self._server = await asyncio.start_server(self._answer, port=port, limit=_REQUEST_BYTES)
+        """Listen at ``port`` (0 picks one) of all IPv4 addresses; return the port. Raises OSError when it is taken."""
+        self._server = await asyncio.start_server(self._answer, "0.0.0.0", port, limit=_REQUEST_BYTES)
         address: tuple[str, int] = self._server.sockets[0].getsockname()
         return address[1]
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from schemas.assignment_codec import AssignmentDecoder, encode_assignments
 from schemas.click_codec import ClickDecoder, encode_click, encode_watermark
-from streams.click_work import EncodesSessions
-from streams.emission import assignments
+from streams.emission import SessionEncoder, assignments
 from streams.session_rules import SessionRules
 from streams.sessions import SessionWindows
 
@@ -18,7 +17,7 @@ _START_MS = 1_700_000_000_000
 _MINUTES = (0, 2, 1, 1, 3, 600)
 
 
-def warm_up(encoder: EncodesSessions, rules: SessionRules) -> None:
+def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
     """Send a few made-up clicks through decoder, sessions, encoder and codecs, and forget them."""
     values = [_click(client, minute) for minute in _MINUTES for client in ("a", "b")]
     clicks = ClickDecoder().decode([*values, encode_watermark(_START_MS), b"not a click"])

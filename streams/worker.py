@@ -121,6 +121,13 @@ def _find_schema(settings: Settings, resources: AsyncExitStack) -> Callable[[int
     return registry.schema
 
 
+async def _start(app: StreamApp) -> None:
+    try:
+        await app.start()
+    except Exception as error:
+        app.fail(error)
+
+
 async def _serve(app: StreamApp) -> None:
     """Run the app until a signal or a failure; raise the failure."""
     stopping = asyncio.Event()
@@ -128,11 +135,13 @@ async def _serve(app: StreamApp) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
     ends = [asyncio.ensure_future(stopping.wait()), asyncio.ensure_future(app.failed.wait())]
-    # Starting waits for the group, which a signal must be able to interrupt; it fails only by way of ``app.failed``.
-    starting = asyncio.ensure_future(app.start())
+    # Starting waits for the group, which a signal must be able to interrupt.
+    starting = asyncio.ensure_future(_start(app))
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     for task in (starting, *ends):
         task.cancel()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)  # a second Ctrl-C ends a stop that hangs
     logger.info("Stopping: committing what is done and leaving the group.")
     await app.stop()
     if app.failure is not None:
