@@ -37,6 +37,9 @@ def up(
     console = Console(stderr=True)
     ports = Ports(kafka_port, clickhouse_port, web_port)
     with Supervisor(data_dir) as supervisor:
+        if ready_file is not None:
+            # Whoever waits for it must not find the one of a run that was killed.
+            ready_file.unlink(missing_ok=True)
         with console.status("starting") as status:
             addresses = start_stack(supervisor, settings(), ports, report=lambda phase: status.update(f"{phase} …"))
         table = Table("part", "address", title="simpersona is up; Ctrl-C ends it")

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
 
 from infra.errors import BrokerUnreachableError, ServiceFailedError
 from infra.stack.broker import EmbeddedBroker
@@ -43,18 +44,19 @@ def test_records_are_read_back_in_order_and_the_fetch_knows_the_end_of_the_log(k
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory limit is the Linux kernel's")
 def test_a_broker_that_is_full_ends_and_says_what_to_do(tmp_path: Path) -> None:
     broker = EmbeddedBroker.start(tmp_path / "broker.log", memory_mb=80)
+
+    async def fill() -> None:
+        await ensure_topics(broker.bootstrap, 1, 1)
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, request_timeout_ms=2_000) as producer:
+            for _ in range(1_000):
+                await producer.send_and_wait(CLICKS_RAW, bytes(1_000_000), partition=0)
+
     try:
         broker.wait_ready()
-        asyncio.run(ensure_topics(broker.bootstrap, 1, 1))
-        producer = KafkaProducer(
-            bootstrap_servers=broker.bootstrap, request_timeout_ms=2_000, delivery_timeout_ms=3_000, max_block_ms=3_000
-        )
         with pytest.raises(KafkaError):
-            for _ in range(1_000):
-                producer.send(CLICKS_RAW, value=bytes(1_000_000), partition=0).get(timeout=5)
+            asyncio.run(fill())
         with pytest.raises(ServiceFailedError, match=r"reached its memory limit of 80 MiB and was ended: it keeps"):
             broker.child.wait_ready(lambda: False, 30)
-        producer.close(timeout=0)
     finally:
         broker.stop()
 
