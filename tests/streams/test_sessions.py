@@ -200,6 +200,23 @@ def test_a_merge_supersedes_the_later_id_alone(world: Any) -> None:
     assert merged.superseded.superseded_by.tolist() == merged.session_id.tolist()
 
 
+@pytest.mark.parametrize("emitted_between", [False, True])
+def test_an_id_that_a_later_event_revives_stands(world: Any, emitted_between: bool) -> None:
+    """Pieces of two: (0 10)(20 30), then (0 5)(10 20)(30), then (0 5)(6 10)(20 30) with the ids of the beginning."""
+    windows = windows_with(world, [world.Click(S + t) for t in (0, 10, 20, 30)], SessionRules(GAP, 50, LONGEST, 2))
+    first = windows.emit(provisional=True)
+    windows.add(world.batch([world.Click(S + 5)]), np.array([4]))
+    between = windows.emit(provisional=True).superseded if emitted_between else None
+    windows.add(world.batch([world.Click(S + 6)]), np.array([5]))
+    last = windows.emit(provisional=True)
+    revived = first.session_id[first.started_ms == S + 20]
+    assert revived[0] in last.session_id.tolist()
+    assert revived[0] not in last.superseded.session_id.tolist()
+    if between is not None:
+        assert between.session_id.tolist() == revived.tolist()
+        assert between.revision[0] < last.revision[last.session_id == revived[0]][0]
+
+
 def test_an_id_that_could_only_have_been_emitted_before_a_crash_is_superseded_too(world: Any) -> None:
     clicks = [world.Click(S + 10), world.Click(S + 15), world.Click(S + 5)]
     emitted = windows_with(world, clicks[:2]).emit(provisional=True)
