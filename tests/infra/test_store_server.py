@@ -97,6 +97,15 @@ def test_an_error_carries_clickhouses_own_number_and_name(client: Client) -> Non
     assert client.command("SELECT count() FROM t") == 0
 
 
+def test_an_insert_that_the_disk_has_no_room_for_is_an_error_and_never_a_success(client: Client) -> None:
+    wanted = 1 << 60
+    client.command(f"ALTER TABLE t MODIFY SETTING min_free_disk_bytes_to_perform_insert = {wanted}")
+    with pytest.raises(DatabaseError) as raised:
+        client.insert_arrow("t", table(10))
+    assert raised.value.name == "NOT_ENOUGH_SPACE"
+    assert client.command("SELECT count() FROM t") == 0
+
+
 def test_settings_and_database_of_one_request_do_not_reach_the_next(client: Client) -> None:
     assert client.command("SELECT getSetting('max_threads')", settings={"max_threads": 1}) == 1
     assert client.command("SELECT value = '1' FROM system.settings WHERE name = 'max_threads'") == 0
