@@ -39,7 +39,9 @@ def doctor(
         print(json.dumps({"well": well, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
         colours = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILED: "red", Verdict.SKIPPED: "dim"}
-        table = Table("check", "", "found", "what to do")
+        table = Table("check", "")
+        table.add_column("found", overflow="fold")
+        table.add_column("what to do", overflow="fold")
         for finding in findings:
             verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
             table.add_row(finding.check, verdict, escape(finding.found), escape(finding.remedy))

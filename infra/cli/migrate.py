@@ -42,7 +42,9 @@ def migrate(
         print(json.dumps({"database": database_of(url), "applied": applied, "topics": partitions}))
         return
     console = Console()
-    console.print(f"Database {database_of(url)}: {', '.join(applied) or 'nothing to apply, it is up to date'}.")
+    console.print(
+        f"Database {database_of(url)}: {', '.join(applied) or 'nothing to apply, it is up to date'}.", soft_wrap=True
+    )
     for topic, count in partitions.items():
         console.print(f"Topic {topic}: {count} partitions.")
 
