@@ -111,7 +111,9 @@ class AssignedHop:
         self._unpublished.clear()
 
     async def tick(self, now_ms: int) -> None:
-        """Have buyers' types refreshed when that is due and this worker's to do."""
+        """Look for drift in sessions that have waited, and refresh buyers' types if that is this worker's to do."""
+        if any(state.rings_due(now_ms) for state in self._partitions.values()):
+            await self._heavy(lambda: self._tell_drift_at_once(now_ms))
         if self._refreshes_buyers:
             self._buyers.tick(now_ms)
 
@@ -142,12 +144,20 @@ class AssignedHop:
             for key, latest in changes.decayed.items():
                 if key.source == WATCHED_SOURCE:
                     self._unpublished[partition, key] = latest
-            for ring in state.take_rings():
-                logger.info("Drift at merchant %s: %.3f nats.", ring.merchant_id, ring.alarm.statistic)
-                self._sink.drift(ring.merchant_id, ring.codebook_version, ring.alarm, now_ms)
+        self._tell_drift(now_ms)
         self._sink.flush()
         for state in self._partitions.values():
             state.evict(now_ms - DAY_IDLE_MS)
+
+    def _tell_drift(self, now_ms: int) -> None:
+        for state in self._partitions.values():
+            for ring in state.take_rings(now_ms):
+                logger.info("Drift at merchant %s: %.3f nats.", ring.merchant_id, ring.alarm.statistic)
+                self._sink.drift(ring.merchant_id, ring.codebook_version, ring.alarm, now_ms)
+
+    def _tell_drift_at_once(self, now_ms: int) -> None:
+        self._tell_drift(now_ms)
+        self._sink.flush()
 
     def _message(self, partition: int, key: MixKey, version: str, mix: Mix) -> bytes:
         """Return the value of a record on ``personas.distribution``."""

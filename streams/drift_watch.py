@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.assignments import AssignmentBatch
-from schemas.events import I64
 from streams.drift import DriftAlarm, DriftDetector, DriftRules
 
 #: Simulated shoppers copy a mix; only real ones can change it.
@@ -21,7 +19,7 @@ class Ring:
 
 
 class DriftWatch:
-    """Feeds final sessions to detectors, in the order of the merchant's partition, which is the log of record."""
+    """Feeds final sessions to detectors, in the order in which it is given them."""
 
     def __init__(self, rules: DriftRules) -> None:
         self._rules = rules
@@ -35,17 +33,6 @@ class DriftWatch:
             detector = self._detectors[key] = DriftDetector(self._rules)
         alarm = detector.update(code, ended_ms)
         return Ring(merchant_id, codebook_version, alarm) if alarm is not None else None
-
-    def update_batch(self, batch: AssignmentBatch, fresh: I64) -> list[Ring]:
-        """Take in the rows ``fresh`` of a batch; return the alarms they rang. Other sources than live are ignored."""
-        if batch.source != WATCHED_SOURCE:
-            return []
-        columns = (batch.merchant_id[fresh].tolist(), batch.code[fresh].tolist(), batch.ended_ms[fresh].tolist())
-        rings = (
-            self.update(merchant, batch.codebook_version, code, ended)
-            for merchant, code, ended in zip(*columns, strict=True)
-        )
-        return [ring for ring in rings if ring is not None]
 
     def forget(self, merchants: Iterable[str]) -> None:
         """Drop the detectors of some merchants; hydration brings them back."""

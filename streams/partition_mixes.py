@@ -1,30 +1,37 @@
 """What the second hop remembers of one partition: mixes, drift detectors and the paths of codes."""
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
 from schemas.assignments import AssignmentBatch
 from streams.decay import DecayRule
-from streams.distribution import Changes, Mixes, MixKey, countable
+from streams.distribution import Changes, Mixes, countable
 from streams.drift import DriftRules
 from streams.drift_watch import WATCHED_SOURCE, DriftWatch, Ring
 from streams.history import History
 
 #: Stored sessions that a merchant's drift detector is fed after a start: fifty blocks, enough to fill a baseline.
 DRIFT_MEMORY_SESSIONS = 5_000
+#: Sessions wait this long (time of processing) before the detectors see them, then in order of time: while a worker
+#: catches up, partitions and clients are hours apart, and blocks cut from them as they come would smear a change.
+DRIFT_SETTLE_MS = 5_000
 
 
 class PartitionMixes:
     """State of one partition of ``sessions.assigned``; empty at first, hydrated merchant by merchant.
 
     Use: ``hydrate`` (reads the store, changes nothing when that fails), then ``count`` for each batch in order, then
-    ``take_changes`` and ``take_rings``, and ``evict`` once these are stored.
+    ``take_changes`` and, also without new sessions, ``take_rings``; ``evict`` once these are stored.
     """
 
     def __init__(self, decay: DecayRule, drift_rules: DriftRules) -> None:
         self._horizon_ms = decay.horizon_ms
         self._mixes = Mixes(decay)
         self._watch = DriftWatch(drift_rules)
+        self._arrived: list[tuple[int, bytes, str, str, int]] = []
+        self._arrived_since_ms = 0
         self._rings: list[Ring] = []
         self._paths: dict[str, dict[int, str]] = {}
 
@@ -61,7 +68,18 @@ class PartitionMixes:
     def count(self, batch: AssignmentBatch, now_ms: int) -> npt.NDArray[np.bool_]:
         """Count a batch; return which of its rows (n,) are to be stored. See ``Mixes.count``."""
         counted = self._mixes.count(batch, now_ms)
-        self._rings += self._watch.update_batch(batch, counted.fresh)
+        if batch.source == WATCHED_SOURCE:
+            rows = counted.fresh
+            if not self._arrived:
+                self._arrived_since_ms = now_ms
+            self._arrived += zip(
+                batch.ended_ms[rows].tolist(),
+                batch.session_id[rows].tolist(),
+                batch.merchant_id[rows].tolist(),
+                itertools.repeat(batch.codebook_version, len(rows)),
+                batch.code[rows].tolist(),
+                strict=True,
+            )
         paths = self._paths.setdefault(batch.codebook_version, {})
         paths.update(zip(batch.code[counted.fresh].tolist(), batch.code_path[counted.fresh].tolist(), strict=True))
         return counted.standing
@@ -70,8 +88,18 @@ class PartitionMixes:
         """Return what changed since the last call, see ``Mixes.take_changes``."""
         return self._mixes.take_changes()
 
-    def take_rings(self) -> list[Ring]:
-        """Return the alarms since the last call."""
+    def rings_due(self, now_ms: int) -> bool:
+        """Say whether sessions have waited long enough to be shown to the detectors."""
+        return bool(self._arrived) and now_ms - self._arrived_since_ms >= DRIFT_SETTLE_MS
+
+    def take_rings(self, now_ms: int) -> list[Ring]:
+        """Show the detectors what has waited long enough; return the alarms since the last call."""
+        if self.rings_due(now_ms):
+            for ended_ms, _, merchant, version, code in sorted(self._arrived):
+                ring = self._watch.update(merchant, version, code, ended_ms)
+                if ring is not None:
+                    self._rings.append(ring)
+            self._arrived.clear()
         rings, self._rings = self._rings, []
         return rings
 
@@ -81,8 +109,9 @@ class PartitionMixes:
 
     def evict(self, untouched_since_ms: int) -> None:
         """Forget merchants and days that were quiet since then."""
-        gone: set[MixKey] = self._mixes.evict(untouched_since_ms)
-        self._watch.forget({mix.merchant_id for mix in gone if mix.source == WATCHED_SOURCE})
+        gone = {mix.merchant_id for mix in self._mixes.evict(untouched_since_ms) if mix.source == WATCHED_SOURCE}
+        self._watch.forget(gone)
+        self._arrived = [session for session in self._arrived if session[2] not in gone]
 
     @property
     def days(self) -> int:

@@ -72,9 +72,10 @@ def distribution(
         table.add_row(share.code_path or str(share.code), share.persona, f"{share.weight:.1%}", str(share.sessions))
     console.print(table)
     console.print(f"{mix.sessions} sessions, n_effective {mix.n_effective:.1f}")
+    paths = {share.code: share.code_path for share in mix.shares}
     for mark in mix.drifts:
         moved = ", ".join(
-            f"{mover['code']}: {mover['before']:.0%} → {mover['now']:.0%}"
+            f"{paths.get(mover['code']) or mover['code']}: {mover['before']:.0%} → {mover['now']:.0%}"
             for mover in json.loads(mark.details)["movers"]
         )
         console.print(

@@ -20,11 +20,13 @@ from streams.assigned_hop import AssignedHop
 from streams.chunks import Chunk, TopicPartition
 from streams.errors import StreamError
 from streams.history import History
+from streams.partition_mixes import DRIFT_SETTLE_MS
 from streams.sink import Sink
 from streams.store import Store
 
 SOURCE = TopicPartition(SESSIONS_ASSIGNED, 0)
 HALF_LIFE_MS = 6 * 3_600_000
+CLOCK_MS = 1_800_000_000_000
 
 
 class KilledError(Exception):
@@ -56,7 +58,7 @@ class Worker:
             assert key == message["merchant_id"].encode()
             published.append(message)
 
-        self.hop = AssignedHop(Sink(store), History(store), executor, produce, lambda: 1_800_000_000_000, HALF_LIFE_MS)
+        self.hop = AssignedHop(Sink(store), History(store), executor, produce, lambda: CLOCK_MS, HALF_LIFE_MS)
 
     async def start(self) -> None:
         await self.hop.assigned({SOURCE, TopicPartition(CLICKS_REJECTED, 0)})
@@ -64,6 +66,11 @@ class Worker:
     async def take(self, assigned: Any, rows: Sequence[Any]) -> None:
         for batch in assigned.batches(rows):
             await self.hop.process(Chunk.of(SESSIONS_ASSIGNED, 0, encode_assignments(batch)))
+
+    async def rest(self) -> None:
+        """Let the clock run until everything that waits for it is done."""
+        await self.hop.tick(CLOCK_MS + DRIFT_SETTLE_MS)
+        await self.hop.settled()
 
 
 @pytest.fixture
@@ -136,6 +143,7 @@ def test_the_books_balance_and_the_latest_mix_is_published(
         for start in range(0, len(rows), 400):
             await worker.take(assigned, rows[start : start + 400])
             await worker.hop.commit()
+        await worker.rest()
 
     run(work())
     found = tables(store)
@@ -165,6 +173,7 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
         for chunk in chunks:
             await worker.take(assigned, chunk)
             await worker.hop.commit()
+        await worker.rest()
 
     async def disturbed(rng: random.Random) -> int:
         deaths, committed = 0, 0
@@ -179,6 +188,8 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
                         await worker.take(assigned, chunk)
                     await worker.hop.commit()
                     committed = min(committed + ahead, len(chunks))
+                dying_store.nth = -1
+                await worker.rest()
             except KilledError:
                 deaths += 1
         return deaths
