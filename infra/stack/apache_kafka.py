@@ -111,8 +111,9 @@ class ApacheKafka:
         log4j = f"-Dlog4j2.configurationFile={CONFIGURATION / 'log4j2.properties'}"
         command = [java(), log4j, "-cp", f"{jars}/*"]
         if not (folder / "log" / "meta.properties").exists():
+            # Joined by "=" below: one identifier in 64 begins with a dash and would be taken for an option.
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            format_log = [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file)]
+            format_log = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(file)]
             done = subprocess.run(format_log, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 said = " / ".join((done.stdout + done.stderr).strip().splitlines()[-3:])
