@@ -41,7 +41,11 @@ class LocalModel:
 
 
 def load_local_model(folder: Path, vocabulary: Vocabulary) -> LocalModel:
-    """Return the backend of a saved language model. Raises ModelError when transformers cannot read it."""
+    """Return the backend of a saved language model. Raises ModelError when transformers cannot read it.
+
+    Sets torch to one thread: a run's exact result depends on the order of sums, hence on the number of threads.
+    """
+    torch.set_num_threads(1)
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError) as error:

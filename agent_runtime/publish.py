@@ -10,7 +10,8 @@ from agent_runtime.errors import PublishError
 from schemas.click_codec import encode_click, encode_watermark
 from schemas.topics import CLICKS_SIMULATED, click_key
 
-#: A broker that takes longer to acknowledge is not there.
+#: A broker that takes longer to answer at the start is not there; one that takes longer to acknowledge has gone.
+BOOTSTRAP_MS = 10_000
 _ANSWER_S = 30.0
 _LINGER_MS = 20
 
@@ -28,6 +29,7 @@ class ClickPublisher:
         try:
             self._producer = KafkaProducer(
                 bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
                 acks="all",
                 linger_ms=_LINGER_MS,
                 max_in_flight_requests_per_connection=1,
@@ -69,10 +71,15 @@ class ClickPublisher:
         try:
             found = self._producer.partitions_for(self._topic)
         except KafkaError as error:
-            raise PublishError(
-                f"Topic {self._topic} is not on the broker at {self._bootstrap} ({error}); run `simpersona migrate`."
-            ) from error
-        return set(found or ())
+            raise self._absent(f" ({error})") from error
+        if not found:
+            raise self._absent("")
+        return set(found)
+
+    def _absent(self, reason: str) -> PublishError:
+        return PublishError(
+            f"Topic {self._topic} is not on the broker at {self._bootstrap}{reason}; run `simpersona migrate`."
+        )
 
     def _send(self, **record: object) -> None:
         try:

@@ -8,9 +8,8 @@ from kafka.errors import KafkaError
 
 from agent_runtime.errors import AgentError, PopulationError
 from agent_runtime.population import Mix
+from agent_runtime.publish import BOOTSTRAP_MS
 from schemas.topics import PERSONAS_DISTRIBUTION
-
-_ANSWER_MS = 10_000
 
 
 def read_mix(value: bytes) -> Mix:
@@ -35,7 +34,7 @@ class MixWatch:
     def __init__(self, bootstrap: str) -> None:
         try:
             self._consumer = KafkaConsumer(
-                bootstrap_servers=bootstrap.split(","), enable_auto_commit=False, request_timeout_ms=_ANSWER_MS
+                bootstrap_servers=bootstrap.split(","), enable_auto_commit=False, bootstrap_timeout_ms=BOOTSTRAP_MS
             )
             partitions = self._consumer.partitions_for_topic(PERSONAS_DISTRIBUTION) or set()
         except KafkaError as error:

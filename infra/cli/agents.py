@@ -33,7 +33,6 @@ def agents(
 
     Example: simpersona agents --rate 30 --speed 60
     """
-    import torch
     from rich.console import Console
 
     from agent_runtime.crowd import Crowd, CrowdRules
@@ -47,7 +46,6 @@ def agents(
     from streams.sink import Sink
     from streams.store import Store
 
-    torch.set_num_threads(1)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
     simulator = load_simulator(model or dials.simulator)

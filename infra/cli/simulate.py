@@ -47,7 +47,6 @@ def simulate(
 
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
     """
-    import torch
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -60,8 +59,6 @@ def simulate(
     from streams.sink import Sink
     from streams.store import Store
 
-    # One thread: a run's exact result depends on the order of sums, hence on the number of threads.
-    torch.set_num_threads(1)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
     gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
