@@ -25,7 +25,6 @@ class Metrics:
         self.events = counter("events", "Click events by what became of them.", ["outcome"])
         self.rejected = counter("rejected_events", "Click events that could not be used.", ["reason"])
         self.assignments = counter("assignments", "Session rows emitted.", ["kind"])
-        self.watermarks = counter("watermark_records", "Watermark records read.")
         self.chunk_records = histogram("chunk_records", "Records per chunk.", ["hop"], buckets=_SIZES)
         self.encode_sessions = histogram("encode_sessions", "Sessions per encoder call.", buckets=_SIZES)
         self.encode_seconds = histogram("encode_seconds", "Time of one encoder call.", buckets=_SECONDS)
