@@ -1,4 +1,8 @@
-"""What the encoder's features are called and mean: the contract between an encoder and the code that feeds it."""
+"""What the encoder's features are called and mean: the contract between an encoder and the code that feeds it.
+
+``encoders.feature_kernel`` compiles these names into places. numba's cache watches that file alone, so a change here
+has to touch it too (a new feature does so anyway: something must write it).
+"""
 
 import hashlib
 import json

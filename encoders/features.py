@@ -16,6 +16,9 @@ from schemas.events import I64, Events
 
 F32 = npt.NDArray[np.float32]
 
+#: Sessions whose tokens are in memory at once when only summaries are wanted.
+PART = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -44,6 +47,19 @@ def session_features(events: Events, starts: I64, lengths: I64) -> Features:
     )
     fill_features(events, starts, lengths, features.tokens, features.summaries, features.contexts)
     return features
+
+
+def described_features(events: Events, starts: I64, lengths: I64) -> F32:
+    """Return summaries and contexts side by side, (B, SUMMARY_WIDTH + CONTEXT_WIDTH), of any number of sessions.
+
+    For figures over a whole log: tokens are made in small parts and dropped.
+    """
+    described = np.empty((len(starts), SUMMARY_WIDTH + CONTEXT_WIDTH), np.float32)
+    for first in range(0, len(starts), PART):
+        rows = slice(first, first + PART)
+        features = session_features(events, starts[rows], lengths[rows])
+        described[rows, :SUMMARY_WIDTH], described[rows, SUMMARY_WIDTH:] = features.summaries, features.contexts
+    return described
 
 
 def token_counts(lengths: I64) -> npt.NDArray[np.int32]:

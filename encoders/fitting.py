@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from encoders.batches import outcomes
 from encoders.calibration import calibrate, draw_beginnings
 from encoders.codebook import Codebook, Codes
 from encoders.export import to_onnx
-from encoders.metrics import agreement_by_length, calibration_error, nmi, perplexity, same_buyer_agreement
+from encoders.metrics import agreement_by_length, calibration_error, explained, nmi, perplexity, same_buyer_agreement
 from encoders.personas import describe
 from encoders.serving import Encoder
 from encoders.sessionise import SessionLog
@@ -64,6 +65,7 @@ def finish(
     right = early.code == final[begun.row]
     same, chance = same_buyer_agreement(coarse_final, held_out.key, held_out.merchant)
     agreement = agreement_by_length(coarse_early, coarse_final[begun.row], begun.lengths, EARLY)
+    _, converted = outcomes(held_out)
     metrics: dict[str, Any] = {
         "held_out_sessions": len(held_out),
         "held_out_loss": min(report.loss for report in trained.history),
@@ -74,6 +76,8 @@ def finish(
         "codes_in_use": len(np.unique(final)),
         "same_buyer_agreement": same,
         "same_buyer_chance": chance,
+        "coarse_conversion_explained": explained(coarse_final, converted),
+        "conversion_explained": explained(final, converted),
         "calibration_error": calibration_error(early.confidence[~fitting], right[~fitting]),
         "early_agreement": {str(length): share for length, (share, _) in agreement.items()},
     }

@@ -23,6 +23,20 @@ def nmi(codes: Ints, types: Ints) -> float:
     return float(normalized_mutual_info_score(types, codes))
 
 
+def explained(codes: Ints, outcome: npt.NDArray[np.bool_]) -> float:
+    """Return the share of a binary outcome's log loss that knowing the code saves, 0 to 1; NaN for a sure outcome.
+
+    Rates are smoothed with half an outcome each way (Krichevsky and Trofimov 1981), so that rare codes gain nothing.
+    """
+    if not outcome.any() or outcome.all():
+        return float("nan")
+    shown, hit = np.bincount(codes), np.bincount(codes, weights=outcome)
+    chance = ((hit + 0.5) / (shown + 1.0))[codes]
+    loss = -np.log(np.where(outcome, chance, 1.0 - chance)).mean()
+    base = outcome.mean()
+    return float(1.0 + loss / (base * np.log(base) + (1.0 - base) * np.log(1.0 - base)))
+
+
 def calibration_error(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> float:
     """Return the expected calibration error: mean gap of confidence and hit rate over bins of equal count.
 

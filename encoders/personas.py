@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from encoders.codebook import Codebook
 from encoders.feature_spec import CONTEXT_FEATURES, SUMMARY_FEATURES
-from encoders.features import session_features
+from encoders.features import described_features
 from encoders.sessionise import SessionLog
 
 F64 = npt.NDArray[np.float64]
@@ -46,6 +46,8 @@ WORDS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
 }
 #: Standard deviations from the population under which a feature is not worth a word.
 NOTABLE = 0.3
+#: Features of pauses say nothing where most sessions have fewer events than this.
+OF_PAUSES, PAUSED_EVENTS = ("mean_log_gap", "log_duration", "break_share"), 2.0
 #: With fewer sessions the figures of a code are called uncertain.
 SURE_SESSIONS = 200
 
@@ -68,8 +70,7 @@ def describe(codebook: Codebook, log: SessionLog, codes: npt.NDArray[np.int32]) 
 
     ``codes`` (n,) int32 are the full codes of the sessions of ``log``. A code that none has is listed with share 0.
     """
-    features = session_features(log.events, log.starts, log.lengths)
-    wide = np.concatenate([features.summaries, features.contexts], axis=1, dtype=np.float64)
+    wide = described_features(log.events, log.starts, log.lengths).astype(np.float64)
     facts = _Facts(wide, wide.mean(0), np.maximum(wide.std(0), 1e-6))
     fine_size = codebook.fine.shape[1]
     coarse_of = codes // fine_size
@@ -104,7 +105,8 @@ def _describe(
     summaries = facts.summaries[own]
     statistics = _statistics(summaries)
     scores = (summaries.mean(0) - against) / facts.spread
-    words = _words(scores)
+    paused = statistics["events_mean"] >= PAUSED_EVENTS
+    words = _words(scores, paused)
     name = _name([adjective for _, adjective, _ in words], noun or _noun(statistics), adjectives, path, names)
     overall = (summaries.mean(0) - facts.mean) / facts.spread
     top = np.argsort(-np.abs(overall))[:6]
@@ -113,7 +115,7 @@ def _describe(
     return {
         "code_path": path,
         "name": name,
-        "sentence": _sentence(share, statistics, _words(overall), sure),
+        "sentence": _sentence(share, statistics, _words(overall, paused), sure),
         "share": round(share, 6),
         "statistics": statistics,
         "distinguishing": [{"feature": _DESCRIBED[i], "z": round(float(overall[i]), 3)} for i in top],
@@ -146,13 +148,13 @@ def _statistics(summaries: F64) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
-def _words(scores: F64) -> list[tuple[float, str, str]]:
+def _words(scores: F64, paused: bool) -> list[tuple[float, str, str]]:
     """Return (score, adjective, phrase) of the notable features that have words, the most notable first."""
     found = []
     for feature, (high, low) in WORDS.items():
         score = float(scores[_PLACE[feature]])
         adjective, phrase = high if score > 0 else low
-        if adjective and abs(score) >= NOTABLE:
+        if adjective and abs(score) >= NOTABLE and (paused or feature not in OF_PAUSES):
             found.append((score, adjective, phrase))
     return sorted(found, key=lambda word: -abs(word[0]))
 
@@ -193,7 +195,7 @@ def _sentence(share: float, statistics: dict[str, float], words: Sequence[tuple[
     habits = [phrase for _, _, phrase in words[:3]]
     more = f"; more than others they {_join(habits)}" if habits else "; in nothing much unlike the others"
     return (
-        f"{_percent(share)} of sessions: {statistics['events_mean']:.0f} events in "
+        f"{_percent(share)} of sessions: {_events(statistics['events_mean'])} in "
         f"{_duration(statistics['duration_median_s'])}, {_percent(statistics['cart_rate'])} fill a cart and "
         f"{_percent(statistics['conversion_rate'])} buy{more}{'' if sure else ' (few sessions, uncertain)'}."
     )
@@ -209,3 +211,10 @@ def _percent(share: float) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _events(mean: float) -> str:
+    """Fractions matter where sessions are short."""
+    if mean < 1.05:
+        return "one event"
+    return f"{mean:.0f} events" if mean >= 9.5 else f"{mean:.1f} events"

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from encoders.batches import Batch, BatchSource
 from encoders.errors import TrainingDataError
-from encoders.features import session_features, token_counts
+from encoders.feature_spec import SUMMARY_WIDTH
+from encoders.features import described_features, session_features, token_counts
 from encoders.model import BehaviourDecoder, SessionEncoder, Shape, infonce
 from encoders.quantiser import TreeQuantiser
 from encoders.sessionise import SessionLog
@@ -121,7 +122,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(options.seed)
         rows = np.random.default_rng(options.seed).permutation(len(training))[:CODEBOOK_SESSIONS]
         self.sample = training.select(np.sort(rows))
-        summaries = session_features(training.events, self.sample.starts, self.sample.lengths).summaries
+        summaries = described_features(training.events, self.sample.starts, self.sample.lengths)[:, :SUMMARY_WIDTH]
         self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
         self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
 

@@ -34,7 +34,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Equal seeds and data give equal encoders.")] = 0,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Train on at most this many sessions.")] = 200_000,
     truth: Annotated[Path | None, typer.Option(help="Planted types, to report how well they are found.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
 ) -> None:

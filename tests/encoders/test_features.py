@@ -13,7 +13,7 @@ from encoders.feature_spec import (
     TOKEN_FEATURES,
     feature_spec_hash,
 )
-from encoders.features import Features, session_features, token_counts
+from encoders.features import PART, Features, described_features, session_features, token_counts
 from schemas.events import EVENT, Events
 from schemas.taxonomy import EVENT_CODES
 
@@ -122,7 +122,7 @@ def test_context_knows_hour_weekday_and_device() -> None:
 
 
 @given(events_strategy)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)  # the first example compiles
 def test_features_are_finite_whatever_the_events(
     rows: list[tuple[int, int, int, int, int, float, int, int, int]],
 ) -> None:
@@ -132,7 +132,7 @@ def test_features_are_finite_whatever_the_events(
 
 
 @given(events_strategy, st.integers(1, 60))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)  # the first example compiles
 def test_a_beginning_reads_as_a_session_that_has_only_begun(
     rows: list[tuple[int, int, int, int, int, float, int, int, int]], shown: int
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_beginning_reads_as_a_session_that_has_only_begun(
 
 
 @given(events_strategy, st.integers(1, 2**31), st.sampled_from([0.25, 4.0, 1024.0]), st.integers(-50, 50))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)  # the first example compiles
 def test_identities_price_level_and_date_leave_no_trace(
     rows: list[tuple[int, int, int, int, int, float, int, int, int]], salt: int, factor: float, weeks: int
 ) -> None:
@@ -178,6 +178,14 @@ def test_padding_is_zero_and_rows_do_not_touch() -> None:
     both = session_features(session, np.array([0, 0]), np.array([2, 6]))
     assert not both.tokens[2:, 0].any()
     assert np.array_equal(both.tokens[:, 1], _features(session).tokens[:, 0])
+
+
+def test_described_features_are_summaries_beside_contexts() -> None:
+    session = np.concatenate([_event(place, "product_viewed", product=place + 1, device=1) for place in range(5)])
+    starts, lengths = np.zeros(PART + 3, np.int64), np.arange(PART + 3) % 5 + 1
+    features = session_features(session, starts, lengths)
+    described = described_features(session, starts, lengths)
+    assert np.array_equal(described, np.concatenate([features.summaries, features.contexts], axis=1))
 
 
 def test_no_session_gives_no_row() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoders.metrics import agreement_by_length, calibration_error, nmi, perplexity, same_buyer_agreement
+from encoders.metrics import agreement_by_length, calibration_error, explained, nmi, perplexity, same_buyer_agreement
 
 pytestmark = pytest.mark.fast
 
@@ -40,3 +40,14 @@ def test_same_buyer_agreement_without_pairs_does_not_exist() -> None:
 def test_agreement_by_length_leaves_out_lengths_that_never_occur() -> None:
     early, final, lengths = np.array([0, 1, 2, 2]), np.array([0, 0, 2, 1]), np.array([1, 1, 2, 2])
     assert agreement_by_length(early, final, lengths, (1, 2, 3)) == {1: (0.5, 2), 2: (0.5, 2)}
+
+
+def test_a_code_that_is_the_outcome_explains_it_and_a_random_one_does_not() -> None:
+    random = np.random.default_rng(0)
+    bought = random.random(5000) < 0.2
+    assert explained(bought.astype(int), bought) > 0.99
+    assert abs(explained(random.integers(0, 8, 5000), bought)) < 0.01
+
+
+def test_a_sure_outcome_leaves_nothing_to_explain() -> None:
+    assert np.isnan(explained(np.zeros(3, int), np.zeros(3, bool)))
