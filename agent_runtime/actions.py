@@ -78,6 +78,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("checkout_completed"),
 )
 ACTION_INDEX = {action.name: index for index, action in enumerate(ACTIONS)}
+#: Where an event's actions stand: they are neighbours.
+ACTIONS_OF = {
+    event: slice(events.index(event), events.index(event) + events.count(event))
+    for events in [[action.event for action in ACTIONS]]
+    for event in EVENT_CODES
+}
 
 #: Upper bounds of the pauses before an action, in seconds; the last bucket ends at the session gap.
 PACE_BOUNDS_S = (1.0, 2.0, 4.0, 6.0, 10.0, 15.0, 25.0, 40.0, 70.0, 120.0, 240.0, 600.0)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agent_runtime.actions import Action
 from schemas.taxonomy import EVENT_CODES
 
 #: Events of which one may be owed before another: a shop that was never seen to take payment before a checkout began
@@ -45,10 +44,6 @@ class Capabilities:
     def fills(self, event: str, column: str) -> bool:
         """Say whether clicks of this event carry this column here."""
         return column in self.fields.get(event, frozenset())
-
-    def offers(self, action: Action) -> bool:
-        """Say whether the storefront can ever serve this action, whatever the session so far."""
-        return action.event in self.events
 
     def flags(self) -> tuple[int, ...]:
         """Return one number per group of ``FLAG_GROUPS``: its members' bits, the first the lowest."""

@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from agent_runtime.actions import ACTIONS, HOUR_MS, MOMENTS, gap_ms_of, moment_of
 from agent_runtime.backends import Backend, Kind, Scores, kind_at
+from agent_runtime.click import Click
 from agent_runtime.draws import F64, Purpose, draw, draws
 from agent_runtime.errors import ShopError
 from agent_runtime.session import PlayedSession
 from agent_runtime.storefront import Storefront
-from agent_runtime.visit import Click, Visit
+from agent_runtime.visit import Visit
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
 from schemas.events import I32, I64
 from schemas.taxonomy import DEVICES, REFERRERS

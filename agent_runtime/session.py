@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from agent_runtime.visit import Click
+from agent_runtime.click import Click
 
 #: Version of the ClickEvent contract that simulated clicks are written in.
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agent_runtime.actions import ACTIONS, PRICE_HIGHER, PRICE_LOWER, PRICE_RELATIONS
+from agent_runtime.actions import PRICE_HIGHER, PRICE_LOWER, PRICE_RELATIONS
 from agent_runtime.draws import F64
 from agent_runtime.errors import ShopError
 from agent_runtime.shop import Shop
@@ -28,17 +28,16 @@ class Shelf:
     weights: F64
     position: dict[int, int]
 
-    def price_range(self, relation: str, price_sum: float, prices: int) -> tuple[int, int]:
-        """Return the part of the shelf that is lower, similar or higher than the mean ``price_sum / prices``.
+    def price_bounds(self, price_sum: float, prices: int) -> tuple[int, int, int, int]:
+        """Return where on the shelf each of ``PRICE_RELATIONS`` to the mean ``price_sum / prices`` begins, and the end.
 
         Without a price on either side everything is similar, as ``retrace`` has it.
         """
+        end = len(self.prices)
         if prices == 0 or not self.prices[-1] > 0.0:
-            return (0, len(self.prices)) if relation == SIMILAR else (0, 0)
+            return (0, 0, end, end)
         ratio = self.prices * prices / price_sum
-        low = int(np.searchsorted(ratio, PRICE_LOWER, side="left"))
-        high = int(np.searchsorted(ratio, PRICE_HIGHER, side="right"))
-        return {LOWER: (0, low), SIMILAR: (low, high), HIGHER: (high, len(ratio))}[relation]
+        return (0, int(ratio.searchsorted(PRICE_LOWER, "left")), int(ratio.searchsorted(PRICE_HIGHER, "right")), end)
 
 
 class Storefront:
@@ -48,7 +47,6 @@ class Storefront:
         if not shop.products:
             raise ShopError(f"Merchant {shop.merchant_id} has no products to show.")
         self.shop = shop
-        self.offered: Mask = np.array([shop.capabilities.offers(action) for action in ACTIONS])
         # Prices travel as float32; comparing what the decoder will see keeps relations exact.
         self.prices = [float(np.float32(product.price_minor or 0)) for product in shop.products]
         by_category: dict[str | None, list[int]] = {}

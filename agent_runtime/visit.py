@@ -5,11 +5,25 @@ as the actions taken.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
-from agent_runtime.actions import ACTIONS, NEW, PRICE_HIGHER, PRICE_LOWER, RETURN, SAME, Action
+from agent_runtime.actions import (
+    ACTION_INDEX,
+    ACTIONS,
+    ACTIONS_OF,
+    CATEGORY_RELATIONS,
+    NEW,
+    PRICE_HIGHER,
+    PRICE_LOWER,
+    PRICE_RELATIONS,
+    RETURN,
+    SAME,
+    Action,
+)
 from agent_runtime.capabilities import FIELDS
+from agent_runtime.click import Click, page_path
 from agent_runtime.draws import F64, Purpose, draw
 from agent_runtime.errors import ShopError
 from agent_runtime.storefront import HIGHER, LOWER, SIMILAR, Mask, Shelf, Storefront
@@ -19,19 +33,6 @@ from schemas.events import I64
 _MOST_OF_ONE = 4
 #: Events whose price is the whole cart's, as the ClickEvent contract has it.
 _TOTALS = frozenset({"cart_viewed", "checkout_started", "payment_info_submitted", "checkout_completed"})
-
-
-@dataclass(frozen=True, slots=True)
-class Click:
-    """What the storefront says about one click, before it has a time and a shopper; columns as in ClickEvent."""
-
-    event: str
-    product_id: str | None
-    category: str | None
-    price_minor: int | None
-    quantity: int | None
-    query: str | None
-    url_path: str
 
 
 @dataclass(slots=True)
@@ -52,17 +53,20 @@ class Visit:
     cart: list[tuple[int, int]] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     drawn: dict[str, str | None] = field(default_factory=dict)
+    served: Mask | None = None
 
     def moves(self) -> Mask:
-        """Return which of ``ACTIONS`` the storefront serves now, (A,) bool."""
-        mask = self.storefront.offered.copy()
-        for index in np.flatnonzero(mask):
-            mask[index] = self._possible(ACTIONS[index])
-        return mask
+        """Return which of ``ACTIONS`` the storefront serves now, (A,) bool; the same array until the next ``take``."""
+        if self.served is None:
+            self.served = np.zeros(len(ACTIONS), bool)
+            for event in self.storefront.shop.capabilities.events:
+                if self._paid_for(event):
+                    self.served[ACTIONS_OF[event]] = self._choices(event)
+        return self.served
 
     def take(self, action: Action) -> Click:
         """Do one action and return its click. Call only what ``moves`` allows: else ShopError."""
-        if not self._possible(action):
+        if not self.moves()[ACTION_INDEX[action.name]]:
             raise ShopError(f"{self.storefront.shop.merchant_id} does not serve {action.name} at this point.")
         product, quantity, category = None, 1, None
         match action.event:
@@ -85,29 +89,27 @@ class Visit:
             self.cart, self.done = [], set()
         self.step += 1
         self.drawn.clear()
+        self.served = None
         return click
 
     def _fills(self, event: str, column: str) -> bool:
         return self.storefront.shop.capabilities.fills(event, column)
 
-    def _possible(self, action: Action) -> bool:
-        if action.event not in self.storefront.shop.capabilities.events or not self._paid_for(action.event):
-            return False
-        match action.event:
+    def _choices(self, event: str) -> bool | list[bool]:
+        """Return which of an event's actions are possible, in their order in ``ACTIONS``; one answer may be for all."""
+        match event:
             case "collection_viewed":
-                if not self._fills("collection_viewed", "category"):
-                    return action.category == SAME
-                return self._category(action.category) is not None
+                if not self._fills(event, "category"):
+                    return [relation == SAME for relation in CATEGORY_RELATIONS]
+                return [self._category(relation) is not None for relation in CATEGORY_RELATIONS]
             case "search_submitted":
-                if not self._fills("search_submitted", "query"):
-                    return action.item == NEW
-                if action.item == SAME:
-                    return self.query is not None
-                return any(text != self.query for text in self.storefront.queries[:2])
+                if not self._fills(event, "query"):
+                    return [True, False]
+                return [any(text != self.query for text in self.storefront.queries[:2]), self.query is not None]
             case "product_viewed":
-                return self._viewable(action)
+                return self._viewable()
             case "product_added_to_cart":
-                return self._addable(action)
+                return self._addable()
         return True
 
     def _paid_for(self, event: str) -> bool:
@@ -116,24 +118,21 @@ class Visit:
         needs_cart = "product_added_to_cart" in owed and event != "cart_viewed"
         return owed <= self.done and (bool(self.cart) or not needs_cart)
 
-    def _viewable(self, action: Action) -> bool:
-        named = self._fills("product_viewed", "product_id")
-        if action.item == SAME:
-            return named and self.last is not None
-        if action.item == RETURN:
-            return named and bool(self._returnable(action.price))
-        return self._has_fresh(action.category, action.price)
+    def _viewable(self) -> list[bool]:
+        fresh = [served for relation in CATEGORY_RELATIONS for served in self._has_fresh(relation)]
+        if not self._fills("product_viewed", "product_id"):
+            return [*fresh, False, *(False for _ in PRICE_RELATIONS)]
+        back = {self._relation(place) for place in self.seen if place != self.last}
+        return [*fresh, self.last is not None, *(price in back for price in PRICE_RELATIONS)]
 
-    def _addable(self, action: Action) -> bool:
-        if action.quantity == "many" and not self._fills("product_added_to_cart", "quantity"):
-            return False
-        if not self._fills("product_added_to_cart", "product_id"):
-            return action.item == SAME
-        if action.item == SAME:
-            return self.last is not None
-        if action.item == RETURN:
-            return any(place != self.last for place in self.seen)
-        return len(self.seen) < len(self.storefront.shop.products)
+    def _addable(self) -> list[bool]:
+        if self._fills("product_added_to_cart", "product_id"):
+            others = len(self.seen) > 1 or (len(self.seen) == 1 and self.seen[0] != self.last)
+            items = [self.last is not None, others, len(self.seen) < len(self.storefront.shop.products)]
+        else:
+            items = [True, False, False]
+        many = self._fills("product_added_to_cart", "quantity")
+        return [served for item in items for served in (item, item and many)]
 
     def _category(self, relation: str) -> str | None:
         """Return the category that a relation stands for at this step, None when there is none."""
@@ -153,21 +152,24 @@ class Visit:
         weights = np.array([self.storefront.category_weights[name] for name in names])
         return names[self._pick(weights, purpose)] if names else None
 
-    def _has_fresh(self, relation: str, price: str) -> bool:
+    def _has_fresh(self, relation: str) -> list[bool]:
+        """Say for each of ``PRICE_RELATIONS`` whether such a product of this category was not seen yet."""
         shelf = self._shelf_of(relation, "product_viewed")
         if shelf is None:
-            return False
-        low, high = shelf.price_range(price, self.price_sum, self.prices)
-        return high - low > sum(low <= shelf.position.get(place, -1) < high for place in self.seen)
+            return [False] * len(PRICE_RELATIONS)
+        bounds = shelf.price_bounds(self.price_sum, self.prices)
+        seen = [shelf.position[place] for place in self.seen if place in shelf.position]
+        return [high - low > sum(low <= at < high for at in seen) for low, high in pairwise(bounds)]
 
     def _fresh(self, relation: str, price: str, event: str) -> tuple[I64, F64]:
         """Return places and popularity of the products of one category and price relation that were not seen yet."""
         shelf = self._shelf_of(relation, event)
         if shelf is None:
             return np.empty(0, np.int64), np.empty(0)
-        whole = (0, len(shelf.places))
-        low, high = shelf.price_range(price, self.price_sum, self.prices) if price else whole
-        return self._unseen(shelf, low, high)
+        if not price:
+            return self._unseen(shelf, 0, len(shelf.places))
+        bounds, at = shelf.price_bounds(self.price_sum, self.prices), PRICE_RELATIONS.index(price)
+        return self._unseen(shelf, bounds[at], bounds[at + 1])
 
     def _unseen(self, shelf: Shelf, low: int, high: int) -> tuple[I64, F64]:
         unseen = ~np.isin(shelf.places[low:high], self.seen)
@@ -181,20 +183,15 @@ class Visit:
             return None
         return self.storefront.shelves.get(self.category, self.storefront.everything)
 
-    def _relation(self, price: float) -> str:
+    def _relation(self, place: int) -> str:
+        price = self.storefront.prices[place]
         if self.prices == 0 or not price > 0.0:
             return SIMILAR
         ratio = price * self.prices / self.price_sum
         return LOWER if ratio < PRICE_LOWER else HIGHER if ratio > PRICE_HIGHER else SIMILAR
 
     def _returnable(self, relation: str) -> list[int]:
-        carried = self._fills("product_viewed", "price_minor")
-        return [
-            place
-            for place in self.seen
-            if place != self.last
-            and (self._relation(self.storefront.prices[place]) if carried else SIMILAR) == relation
-        ]
+        return [place for place in self.seen if place != self.last and self._relation(place) == relation]
 
     def _pick(self, weights: F64, purpose: Purpose) -> int:
         """Return the place drawn in proportion to ``weights`` (0 when there is nothing to choose from)."""
@@ -280,19 +277,4 @@ class Visit:
             "query": self.query,
         }
         carried = {column: values[column] if self._fills(event, column) else None for column in FIELDS}
-        return Click(event=event, url_path=_path(event, product and product.product_id, category), **carried)  # type: ignore[arg-type]
-
-
-def _path(event: str, product_id: str | None, category: str | None) -> str:
-    match event:
-        case "collection_viewed":
-            return f"/collections/{category or 'all'}"
-        case "search_submitted":
-            return "/search"
-        case "product_viewed":
-            return f"/products/{product_id}"
-        case "product_added_to_cart" | "product_removed_from_cart" | "cart_viewed":
-            return "/cart"
-        case "checkout_started" | "payment_info_submitted" | "checkout_completed":
-            return "/checkout"
-    return "/"
+        return Click(event=event, url_path=page_path(event, product and product.product_id, category), **carried)  # type: ignore[arg-type]
