@@ -16,9 +16,10 @@ from schemas.simulation import SimulationRun
 
 @dataclass(frozen=True, slots=True)
 class CrowdRules:
-    """What all populations share; ``merchants`` empty means all. ``rate_per_ms`` is per merchant, in event time."""
+    """What all populations share; ``merchants`` empty means all. Rate (per merchant) and window are in event time."""
 
     rate_per_ms: float
+    window_ms: int
     gap_ms: int
     gap_overrides_ms: Mapping[str, int]
     lateness_ms: int
@@ -110,6 +111,7 @@ class Crowd:
             "backend": rules.backend,
             "seed": rules.seed,
             "rate_per_ms": rules.rate_per_ms,
+            "window_ms": rules.window_ms,
         }
         self._manifests[merchant_id] = json.dumps(manifest, sort_keys=True)
         return LivePopulation(
@@ -119,6 +121,7 @@ class Crowd:
             shop=self._shops[merchant_id],
             mix=mix,
             rate_per_ms=rules.rate_per_ms,
+            window_ms=rules.window_ms,
             gap_ms=rules.gap_overrides_ms.get(merchant_id, rules.gap_ms),
             seed=seed_of(rules.seed, merchant_id),
             now_ms=self._now_ms,
@@ -132,7 +135,7 @@ class Crowd:
             finished_at=population.now_ms,
             codebook_version=population.mix.codebook_version,
             seed=self._rules.seed,
-            buyers=population.agents,
+            buyers=population.begun,
             backend=self._rules.backend,
             manifest=self._manifests[merchant_id],
         )

@@ -27,7 +27,7 @@ _SEED_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Come:
-    """What one step brought: new sessions, and the clicks whose time has come, in event-time order."""
+    """What one step brought: sessions that began, and the clicks whose time has come, in event-time order."""
 
     sessions: list[PlayedSession]
     clicks: list[dict[str, object]]
@@ -38,6 +38,7 @@ class LivePopulation:
     """One merchant's living population.
 
     rate_per_ms  mean arrivals per millisecond of event time
+    window_ms    newcomers are drawn for this much event time at once: playing many costs little more than playing one
     now_ms       event time up to which it has lived
     """
 
@@ -47,17 +48,22 @@ class LivePopulation:
     shop: Shop
     mix: Mix
     rate_per_ms: float
+    window_ms: int
     gap_ms: int
     seed: int
     now_ms: int
     agents: int = 0
-    steps: int = 0
+    begun: int = 0
+    windows: int = 0
+    _drawn_ms: int = field(init=False)
     _storefront: Storefront = field(init=False)
     _due: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+    _coming: list[tuple[int, int, PlayedSession]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Set up the storefront. Raises ShopError for a shop without products, ModelError for another codebook."""
         check_codebooks(self.vocabulary, self.mix)
+        self._drawn_ms = self.now_ms
         self._storefront = Storefront(self.shop)
 
     def follow(self, mix: Mix) -> None:
@@ -68,16 +74,16 @@ class LivePopulation:
     def live(self, until_ms: int) -> Come:
         """Let event time pass up to ``until_ms``: newcomers begin, and clicks that fall due are handed out.
 
-        Arrivals within a step are a Poisson number at uniform times, which is a Poisson process whatever the steps.
+        The windows that newcomers are drawn for do not depend on the steps, so neither does who comes. Within a window
+        arrivals are a Poisson number at uniform times, which makes them a Poisson process.
         """
-        sessions: list[PlayedSession] = []
-        if until_ms > self.now_ms:
-            sessions = self._newcomers(until_ms)
-            for session in sessions:
-                clicks = click_events(session, self.run_id, self.shop.merchant_id, self.shop.currency)
-                for t_ms, click in zip(session.times_ms, clicks, strict=True):
-                    heapq.heappush(self._due, (t_ms, str(click["event_id"]), click))
-            self.now_ms = until_ms
+        while self._drawn_ms < until_ms:
+            self._draw_window()
+        self.now_ms = max(self.now_ms, until_ms)
+        sessions = []
+        while self._coming and self._coming[0][0] < until_ms:
+            sessions.append(heapq.heappop(self._coming)[2])
+        self.begun += len(sessions)
         due = []
         while self._due and self._due[0][0] < until_ms:
             due.append(heapq.heappop(self._due)[2])
@@ -88,18 +94,19 @@ class LivePopulation:
         """Clicks of begun sessions whose time has not come."""
         return len(self._due)
 
-    def _newcomers(self, until_ms: int) -> list[PlayedSession]:
-        unit = draw(self.seed, 0, self.steps, Purpose.ARRIVALS)
-        count = int(poisson.ppf(unit, self.rate_per_ms * (until_ms - self.now_ms)))
-        self.steps += 1
-        if count < 1:
-            return []
+    def _draw_window(self) -> None:
+        span = Span(self._drawn_ms, self._drawn_ms + self.window_ms)
+        unit = draw(self.seed, 0, self.windows, Purpose.ARRIVALS)
+        count = max(int(poisson.ppf(unit, self.rate_per_ms * self.window_ms)), 0)
         agents = np.arange(self.agents, self.agents + count)
-        self.agents += count
-        span = Span(self.now_ms, until_ms)
+        self.agents, self.windows, self._drawn_ms = self.agents + count, self.windows + 1, span.end_ms
         codes = sampled(self.mix, agents, self.seed)
         played = play(self.backend, self.vocabulary, self._storefront, agents, codes, span, self.seed, self.gap_ms)
-        return played.sessions
+        for session in played.sessions:
+            heapq.heappush(self._coming, (session.times_ms[0], session.agent, session))
+            clicks = click_events(session, self.run_id, self.shop.merchant_id, self.shop.currency)
+            for t_ms, click in zip(session.times_ms, clicks, strict=True):
+                heapq.heappush(self._due, (t_ms, str(click["event_id"]), click))
 
 
 def seed_of(seed: int, merchant_id: str) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 
 from agent_runtime.backends import Scores
@@ -46,6 +47,8 @@ def load_local_model(folder: Path, vocabulary: Vocabulary) -> LocalModel:
     Sets torch to one thread: a run's exact result depends on the order of sums, hence on the number of threads.
     """
     torch.set_num_threads(1)
+    # Loading takes a moment; its progress bar would break up the command's own.
+    transformers.utils.logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+#: Newcomers are drawn this much clock time ahead; a changed mix shows in them after at most as long.
+WINDOW_S = 10.0
+
 
 @app.command()
 def agents(
@@ -21,7 +24,7 @@ def agents(
     ] = None,
     rate: Annotated[float, typer.Option(min=0.001, help="New shoppers per merchant and minute of the clock.")] = 20.0,
     speed: Annotated[float, typer.Option(min=0.1, help="Event time per clock time: 60 lives an hour a minute.")] = 1.0,
-    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two steps of the population.")] = 2.0,
+    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two sendings of clicks.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and steps give equal shoppers.")] = 0,
     merchant: Annotated[list[str] | None, typer.Option(help="Only these merchants; by default all with a mix.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; by default at Ctrl-C.")] = None,
@@ -61,6 +64,7 @@ def agents(
         Sink(store),
         CrowdRules(
             rate_per_ms=rate / 60_000 / speed,
+            window_ms=round(WINDOW_S * 1000 * speed),
             gap_ms=rules.gap_ms,
             gap_overrides_ms=rules.gap_overrides_ms,
             lateness_ms=rules.allowed_lateness_ms,

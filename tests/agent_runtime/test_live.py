@@ -1,6 +1,5 @@
 """A living population, run in moments."""
 
-import numpy as np
 import pytest
 
 from agent_runtime.errors import ModelError
@@ -23,6 +22,7 @@ def population(chain: MarkovChain, shop: Shop, weights: dict[int, float]) -> Liv
         shop=shop,
         mix=Mix("shop", "cb-test", 0, 100.0, weights),
         rate_per_ms=PER_MINUTE / MINUTE_MS,
+        window_ms=MINUTE_MS,
         gap_ms=1_800_000,
         seed=seed_of(1, "shop"),
         now_ms=START_MS,
@@ -31,9 +31,26 @@ def population(chain: MarkovChain, shop: Shop, weights: dict[int, float]) -> Liv
 
 def test_shoppers_come_at_the_rate_asked_for(chain: MarkovChain, shop: Shop) -> None:
     living = population(chain, shop, {0: 1.0})
-    came = sum(len(living.live(START_MS + minute * MINUTE_MS).sessions) for minute in range(1, 21))
-    assert came == pytest.approx(20 * PER_MINUTE, rel=0.15)
-    assert living.agents == came
+    came = [session for minute in range(1, 21) for session in living.live(START_MS + minute * MINUTE_MS).sessions]
+    assert len(came) == pytest.approx(20 * PER_MINUTE, rel=0.15)
+    assert living.agents == len(came)
+
+
+def test_who_comes_does_not_depend_on_the_steps(chain: MarkovChain, shop: Shop) -> None:
+    weights = {1: 0.5, 2: 0.5}
+    one, many = population(chain, shop, weights), population(chain, shop, weights)
+    whole = one.live(START_MS + 3 * MINUTE_MS)
+    steps = [many.live(START_MS + step * 7_000) for step in range(1, 26)] + [many.live(START_MS + 3 * MINUTE_MS)]
+    assert [session for step in steps for session in step.sessions] == whole.sessions
+    assert [click["event_id"] for step in steps for click in step.clicks] == [c["event_id"] for c in whole.clicks]
+
+
+def test_a_session_is_told_of_when_it_begins(chain: MarkovChain, shop: Shop) -> None:
+    living = population(chain, shop, {1: 1.0})
+    come = living.live(START_MS + MINUTE_MS // 2)
+    assert come.sessions
+    assert all(session.times_ms[0] < START_MS + MINUTE_MS // 2 for session in come.sessions)
+    assert living.agents > len(come.sessions)
 
 
 def test_clicks_leave_in_time_order_and_never_early(chain: MarkovChain, shop: Shop) -> None:
@@ -56,8 +73,7 @@ def test_newcomers_follow_a_changed_mix(chain: MarkovChain, shop: Shop) -> None:
     after = living.live(START_MS + 2 * MINUTE_MS).sessions
     assert {session.code for session in before} == {0}
     assert {session.code for session in after} == {2}
-    agents = np.array([session.agent for session in before + after])
-    assert np.array_equal(agents, np.arange(len(agents)))
+    assert sorted(session.agent for session in before + after) == list(range(living.agents))
 
 
 def test_time_that_stands_still_brings_nobody(chain: MarkovChain, shop: Shop) -> None:
