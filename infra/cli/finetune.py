@@ -32,7 +32,7 @@ def finetune(
     ] = None,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Learn from at most this many sessions.")] = 50_000,
     seed: Annotated[int, typer.Option(help="Equal seeds and data give equal models.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
 ) -> None:
