@@ -65,7 +65,7 @@ def bench_stream(
     figures.add("ours_memory", ours.memory_mib, "MiB")
     figures.add("ours_events", produced, "events")
     figures.add("ours_assignments_per_event", assigned / produced, "rows/event")
-    figures.add("encoder_width", float(manifest.fields.get("width", 0)), "units")
+    figures.add("encoder_width", float(manifest.fields["shape"]["width"]), "units")
     figures.add("faust_plain", plain.events_per_s, "events/s")
     figures.add("faust_plain_cpu_s_per_million", plain.cpu_s_per_million, "CPU-s")
     figures.compare("ours", "faust_plain")

@@ -47,9 +47,6 @@ class Settings(BaseSettings):
 
     commit_interval_ms: int = Field(1_000, ge=10, description="Time between commits of state, sink and offsets.")
     provisional_interval_ms: int = Field(2_000, ge=0, description="Least time between two provisional rounds.")
-    distribution_interval_ms: int = Field(
-        2_000, ge=10, description="Least time between two snapshots of a merchant's mix."
-    )
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
     session_timeout_ms: int = Field(
         6_000,

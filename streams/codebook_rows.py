@@ -6,10 +6,14 @@ from pathlib import Path
 from encoders.artefact import MANIFEST_FILE, read_manifest, read_personas
 from streams.sink import CodebookRow, PersonaRow, Sink
 
+#: Code of the coarse type 0 in ``personas``; the next ones follow downwards.
+COARSE_BELOW = -1
+
 
 def register_codebook(sink: Sink, folder: Path) -> str:
     """Write the codebook version and the personas of an encoder folder; return the version.
 
+    A coarse type has a row of its own whose code is negative, COARSE_BELOW minus its number, so that no session has it.
     Called when a worker starts and when it swaps to a newer encoder. Idempotent. Raises ArtefactError when the folder
     is no encoder, RetryLater or StoreError as ``Sink.flush``.
     """
@@ -26,12 +30,12 @@ def register_codebook(sink: Sink, folder: Path) -> str:
             statistics=json.dumps(persona["statistics"]),
             share=float(persona["share"]),
         )
-        for persona in personas["codes"]
+        for persona in (*personas["codes"], *({"code": COARSE_BELOW - c["coarse"], **c} for c in personas["coarse"]))
     ]
     codebook = CodebookRow(
         codebook_version=manifest.codebook_version,
         created_at=created_ms,
-        size=len(rows),
+        size=len(personas["codes"]),
         coarse=len(personas["coarse"]),
         manifest=json.dumps(manifest.fields),
     )

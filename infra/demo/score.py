@@ -119,7 +119,7 @@ def match(finals: pa.Table, truth: Path) -> pa.Table:
     """Return (code, coarse, planted type) of every live session that overlaps a planted one; bots are left out."""
     with duckdb.connect() as database:
         database.register("finals", finals)
-        return database.execute(_MATCH, [str(truth)]).to_arrow_table()
+        return database.sql(_MATCH, params=[str(truth)]).to_arrow_table()
 
 
 def match_drifts(planted: list[dict[str, Any]], alarms: list[tuple[str, int]]) -> Drifts:

@@ -61,7 +61,7 @@ function showOverview(overview) {
 
 function namesOf(personas) {
   const names = {};
-  personas.forEach((p) => { names[coarse(p.code_path)] ??= p.name; });
+  personas.filter((p) => p.code < 0).forEach((p) => { names[p.code_path] = p.name; });
   return names;
 }
 
@@ -104,8 +104,9 @@ function showShare(answer, names) {
 }
 
 function showCards(answer) {
-  const heaviest = Math.max(...answer.personas.map((p) => p.share), 1e-9);
-  $("cards").replaceChildren(...answer.personas.map((persona) => {
+  const types = answer.personas.filter((p) => p.code < 0);
+  const heaviest = Math.max(...types.map((p) => p.share), 1e-9);
+  $("cards").replaceChildren(...types.map((persona) => {
     const card = element("article", null, { class: "card persona", style: `--tint:${tint(coarse(persona.code_path))}` });
     const bar = element("div", null, { class: "bar" });
     bar.append(element("i", "", { style: `width:${100 * persona.share / heaviest}%` }));
