@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import chdb
+from chdb.state.sqlitelike import Connection
 
 from infra.errors import FolderUnusableError
 from infra.stack.sql import quoted_name, quoted_text
@@ -113,7 +114,7 @@ class Engine:
             handle.close()
 
     @staticmethod
-    def _insert(handle: chdb.state.sqlitelike.Connection, insert: re.Match[bytes], data: bytes) -> Outcome:
+    def _insert(handle: Connection, insert: re.Match[bytes], data: bytes) -> Outcome:
         # Not chDB's own send_insert: it reports success for rows that a full disk has swallowed (chdb 4.4).
         with _as_file(data) as path:
             head, settings = insert["head"], insert["settings"] or b""
@@ -122,7 +123,7 @@ class Engine:
         return Outcome(b"", "", written_rows=done.rows_read(), written_bytes=done.bytes_read())
 
     @staticmethod
-    def _query(handle: chdb.state.sqlitelike.Connection, statement: Statement) -> Outcome:
+    def _query(handle: Connection, statement: Statement) -> Outcome:
         result = handle.query(statement.text, statement.default_format, params=dict(statement.parameters or {}))
         own_format = _OWN_FORMAT.search(statement.text)
         shown = own_format.group(1).decode() if own_format else statement.default_format

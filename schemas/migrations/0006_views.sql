@@ -62,7 +62,7 @@ FROM
           GROUP BY merchant_id, source
       )
 ) AS d
-LEFT JOIN personas AS p ON p.codebook_version = d.codebook_version AND p.code = d.code;
+LEFT JOIN (SELECT * FROM personas FINAL) AS p ON p.codebook_version = d.codebook_version AND p.code = d.code;
 
 CREATE VIEW IF NOT EXISTS round_trip AS
 SELECT

@@ -96,8 +96,8 @@ function showShare(answer, names) {
   $("asof").textContent = first ? `as of ${first.as_of.slice(5, 16)} UTC, worth ${number(first.n_effective)} sessions` : "";
   shareChart.setOption({
     backgroundColor: "transparent", animation: false,
-    grid: { left: 150, right: 50, top: 5, bottom: 5 }, xAxis: { type: "value", show: false },
-    yAxis: { type: "category", data: rows.map(([type]) => names[type] || type), axisTick: { show: false }, axisLabel: { width: 135, overflow: "truncate" } },
+    grid: { left: 230, right: 50, top: 5, bottom: 5 }, xAxis: { type: "value", show: false },
+    yAxis: { type: "category", data: rows.map(([type]) => names[type] || type), axisTick: { show: false }, axisLabel: { width: 215, overflow: "truncate" } },
     series: [{ type: "bar", data: rows.map(([type, value]) => ({ value, itemStyle: { color: tint(type) } })),
       label: { show: true, position: "right", formatter: (p) => `${(100 * p.value).toFixed(1)} %` } }],
   }, { notMerge: true });
