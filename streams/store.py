@@ -112,4 +112,10 @@ def _is_transient(error: ClickHouseError) -> bool:
 
 
 def _first_line(error: Exception) -> str:
+    """Return what went wrong: the system's own word where a connection failed, else the first line of the answer."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

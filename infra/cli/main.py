@@ -1,6 +1,7 @@
 """The command ``simpersona``: finds each command's module by its name and loads it only when it is called."""
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -74,6 +75,8 @@ def complain(sentence: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A mendable error is printed as one sentence with exit code 2, Ctrl-C ends with 130."""
+    # It logs each failed request; what matters arrives as an exception and is printed once.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         app(args=list(arguments) if arguments is not None else None)
     except SimpersonaError as error:

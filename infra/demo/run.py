@@ -22,8 +22,9 @@ from schemas.settings import Settings
 
 #: Shops the encoder and the simulator learn from; the live ones are others, so that the demo shows transfer.
 TRAINING_SHOPS, FIRST_LIVE_SHOP = 16, 100
-#: The live shops' traffic begins this long before the demo does.
-HISTORY_H = 72
+#: The live shops' traffic begins this long before the demo does, and its last visits begin so long before it that
+#: even the longest is over: event time must not run ahead of the clock, or what comes live would be behind it.
+HISTORY_H, QUIET_H = 72, 2
 #: Event time per wall time while the history streams in front of somebody who watches.
 WATCHED_SPEED = 2400
 LIVE_H = 3
@@ -131,7 +132,7 @@ class Demo:
     def _make_traffic(self) -> None:
         """Generate the shops to learn from and the live ones' history; both are kept between runs."""
         self._traffic.mkdir(parents=True, exist_ok=True)
-        begin = datetime.now(UTC) - timedelta(hours=HISTORY_H)
+        begin = datetime.now(UTC) - timedelta(hours=HISTORY_H + QUIET_H)
         plan = self._plan
         if not self._truth("train").with_suffix(".json").exists():
             self._generate("train", 0, TRAINING_SHOPS, plan.training_buyers, HISTORY_H, begin, drift=False)

@@ -14,14 +14,12 @@ from sklearn.metrics import normalized_mutual_info_score
 from infra.stack.clickhouse import connect
 
 #: A planted drift counts as found when an alarm of its merchant comes between its begin and this long after its end.
-#: A session may end a day after the traffic's last visit began; nothing of a later stream is that old.
-DAY_MS = 24 * 3_600_000
 FOUND_WITHIN_MS = 12 * 3_600_000
 
 _FINALS = """
     SELECT merchant_id, session_id, client_id, toUnixTimestamp64Milli(started_at) AS started_ms,
            toUnixTimestamp64Milli(ended_at) AS ended_ms, code, code_path, is_bot
-    FROM sessions WHERE is_final AND source = 'live' AND ended_at <= fromUnixTimestamp64Milli({end_ms:Int64})
+    FROM sessions WHERE is_final AND source = 'live' AND started_at <= fromUnixTimestamp64Milli({end_ms:Int64})
 """
 _ROUND_TRIP = """
     SELECT (SELECT uniqExact(client_id) FROM simulated_sessions FINAL WHERE run_id IN {runs:Array(String)}),
@@ -84,7 +82,7 @@ def score(clickhouse: str, truth: Path, runs: Sequence[str], events: int) -> Sco
     Raises StoreUnreachableError when the store does not answer.
     """
     summary = json.loads(truth.with_suffix(".json").read_text())
-    end_ms = round(datetime.fromisoformat(summary["end"]).timestamp() * 1000) + DAY_MS
+    end_ms = round(datetime.fromisoformat(summary["end"]).timestamp() * 1000)
     client = connect(clickhouse)
     try:
         finals = client.query_arrow(_FINALS, parameters={"end_ms": end_ms})
