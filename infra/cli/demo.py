@@ -46,6 +46,7 @@ def demo(
         if fresh:
             forget(data_dir)
         run = Demo(plan, supervisor, settings(), console)
+        finished = False
         try:
             addresses = run.start()
             if not once:
@@ -59,10 +60,13 @@ def demo(
             if once:
                 _require(result)
                 return
+            finished = True
             console.print(f"Dashboard: {addresses.dashboard}  Storefront: {addresses.storefront}  Ctrl-C ends it.")
             run.keep_streaming()
         except KeyboardInterrupt:
             console.print("Stopping; store and artefacts stay in", str(data_dir))
+            if not finished:
+                raise
 
 
 def _require(result: "Score") -> None:
