@@ -164,7 +164,9 @@ def _write(
     if not accepted:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
         raise EmptyLogError(
-            f"No row of the log can be used ({reasons}); check --format." if rows else "The log is empty: a heading and no row; check that it was fetched whole."
+            f"No row of the log can be used ({reasons}); check --format."
+            if rows
+            else "The log is empty: a heading and no row; check that it was fetched whole."
         )
     impressions = 0
     with ExitStack() as outputs:
