@@ -3,15 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 ARGS ?=
+BENCH := .simpersona/bench
+BENCH_ENCODER := $(BENCH)/encoder/manifest.json
 
 export OMP_NUM_THREADS ?= 2
+# Bytecode is kept even where the environment says otherwise: compiling it anew is half of a process's start.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up test test-fast check bench clean
+# Several processes on few cores: half of the time tests wait for brokers and stores that they have broken.
+TEST_PROCESSES ?= 3
+SIDE_BY_SIDE := -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: help setup compiled demo up test test-fast faults check bench clean
 
 help:
 	@echo "make demo    run the whole path and open it in the browser (ARGS=\"--once --json out.json\" for one round)"
 	@echo "make test    run the whole test suite          make test-fast  the quick part"
 	@echo "make up      start broker, store and web pages make check      lint and types"
+	@echo "make faults  the fault tests and their table"
 	@echo "make bench   measure the stream beside its peers"
 
 $(READY): pyproject.toml constraints.txt
@@ -29,10 +38,17 @@ demo: $(READY)
 up: $(READY)
 	@exec $(VENV)/bin/simpersona up $(ARGS)
 
-test: $(READY)
-	$(VENV)/bin/pytest $(ARGS)
+# Once, before several processes would each compile the same loops for themselves.
+compiled: $(READY)
+	@$(VENV)/bin/python -m streams.warm_up
 
-test-fast: $(READY)
+test: compiled
+	$(VENV)/bin/pytest $(SIDE_BY_SIDE) $(ARGS)
+
+faults: compiled
+	$(VENV)/bin/pytest tests/faults $(SIDE_BY_SIDE) $(ARGS)
+
+test-fast: compiled
 	$(VENV)/bin/pytest -m fast $(ARGS)
 
 check: $(READY)
@@ -40,8 +56,12 @@ check: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(READY)
-	@exec $(VENV)/bin/simpersona bench stream $(ARGS)
+bench: $(BENCH_ENCODER)
+	@exec $(VENV)/bin/simpersona bench stream --encoder $(dir $(BENCH_ENCODER)) $(ARGS)
+
+$(BENCH_ENCODER): | $(READY)
+	$(VENV)/bin/simpersona generate --merchants 12 --buyers 300 --hours 72 --seed 1 --out $(BENCH)/events.parquet --truth $(BENCH)/truth.parquet
+	$(VENV)/bin/simpersona train --events $(BENCH)/events.parquet --out $(BENCH)/encoder
 
 clean:
 	rm -rf $(VENV) .simpersona .mypy_cache .ruff_cache .pytest_cache .hypothesis

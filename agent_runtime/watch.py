@@ -34,7 +34,10 @@ class MixWatch:
     def __init__(self, bootstrap: str) -> None:
         try:
             self._consumer = KafkaConsumer(
-                bootstrap_servers=bootstrap.split(","), enable_auto_commit=False, bootstrap_timeout_ms=BOOTSTRAP_MS
+                bootstrap_servers=bootstrap.split(","),
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                bootstrap_timeout_ms=BOOTSTRAP_MS,
             )
             partitions = self._consumer.partitions_for_topic(PERSONAS_DISTRIBUTION) or set()
         except KafkaError as error:

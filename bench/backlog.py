@@ -1,13 +1,13 @@
-"""A backlog of real-looking clicks on a fresh Apache Kafka, and how fast a consumer group works it off."""
+"""A backlog of real-looking clicks on a fresh Apache Kafka, and how fast workers work it off."""
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from kafka import KafkaConsumer, TopicPartition
-
+from bench.group import Group
+from bench.stand import Worker
 from encoders.generator.delivery import Faults
 from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from infra.errors import BenchError
@@ -16,29 +16,44 @@ from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED
 from streams.replay import Replay, replay
 from streams.topology import ensure_topics
 
-_POLL_INTERVAL_S = 0.02
-#: Share of the backlog left out at the start: joining the group and the first, cold chunks.
-_WARM_UP = 0.1
+_POLL_INTERVAL_S = 0.1
+#: Share of the backlog left out at the start, for us and for every peer: joining the group and the first, cold chunks.
+WARM_UP = 0.1
+#: A warm-up that is only noticed after this share leaves too little to be timed.
+_TOO_LATE = 0.5
+#: Long ago, so that live traffic may follow on the same topic: a watermark never goes back.
+_START_MS = 1_735_000_000_000
+_MERCHANTS, _HOURS, _EVENTS_PER_BUYER = 40, 6.0, 21
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a backlog was worked off: events per wall second and CPU seconds per million events, after the warm-up."""
+    """How work was done: wall seconds for so many events, the CPU seconds it took, and memory at its end."""
 
-    events_per_s: float
-    cpu_s_per_million: float
+    events: int
+    seconds: float
+    cpu_s: float
     memory_mib: float
 
+    @property
+    def events_per_s(self) -> float:
+        """Events per wall second."""
+        return self.events / self.seconds
 
-def make_log(path: Path, merchants: int, buyers: int, hours: float, seed: int) -> int:
-    """Generate an event log with duplicates and late events and return its number of events."""
+    @property
+    def cpu_s_per_million(self) -> float:
+        """CPU seconds per million events."""
+        return 1e6 * self.cpu_s / self.events
+
+
+def make_log(path: Path, events: int, seed: int) -> int:
+    """Generate an event log of about so many events, with duplicates and late ones; return its number of events."""
     run = GeneratorRun(
-        merchants=merchants,
-        buyers=buyers,
-        hours=hours,
+        merchants=_MERCHANTS,
+        buyers=max(events // _MERCHANTS // _EVENTS_PER_BUYER, 1),
+        hours=_HOURS,
         seed=seed,
-        start_ms=1_788_000_000_000,
-        first_merchant=0,
+        start_ms=_START_MS,
         drift=False,
         bots=0.005,
         malformed=0.0,
@@ -61,57 +76,53 @@ def fill(settings: Settings, log: Path) -> None:
     asyncio.run(run())
 
 
-class GroupProgress:
-    """Committed and produced offsets of a group on some topics, read from outside."""
+def time_workers(settings: Settings, workers: Sequence[Worker], deadline_s: float) -> Pace:
+    """Watch workers from the end of the warm-up until they have committed both hops' backlog; return their pace.
 
-    def __init__(self, settings: Settings) -> None:
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","), group_id=settings.group, enable_auto_commit=False
-        )
-
-    def read(self, topic: str) -> tuple[int, int]:
-        """Return (records committed, records produced) of a topic."""
-        partitions = [TopicPartition(topic, p) for p in self._consumer.partitions_for_topic(topic) or ()]
-        committed = sum(self._consumer.committed(partition) or 0 for partition in partitions)
-        return committed, sum(self._consumer.end_offsets(partitions).values())
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._consumer.close()
-
-
-def time_group(settings: Settings, process: psutil.Process, deadline_s: float) -> Pace:
-    """Watch a worker until it has committed both hops' backlog and return its pace.
-
-    ``process`` is the worker. Raises BenchError when it ends early or takes longer than ``deadline_s``.
+    The warm-up ends by the workers' own counts of processed clicks, read together with their CPU seconds: a commit may
+    be a second behind. The end is what the broker says. Raises ServiceFailedError when one ends early, BenchError when
+    one gets no partition, they take longer than ``deadline_s``, or the backlog is too small to be timed.
     """
-    progress = GroupProgress(settings)
-    begun: tuple[float, float, int] | None = None
-    give_up_s = time.monotonic() + deadline_s
+    for worker in workers:
+        worker.wait_joined()
+    group = Group(settings)
     try:
-        while True:
-            clicks, backlog = progress.read(CLICKS_RAW)
-            now_s = time.monotonic()
-            if begun is None and clicks > _WARM_UP * backlog:
-                begun = (now_s, _cpu_s(process), clicks)
-            if begun is not None and clicks == backlog and _caught_up(progress):
-                events = clicks - begun[2]
-                took_s, cpu_s = time.monotonic() - begun[0], _cpu_s(process) - begun[1]
-                return Pace(events / took_s, 1e6 * cpu_s / events, process.memory_info().rss / 2**20)
-            if now_s > give_up_s or not process.is_running():
-                raise BenchError(
-                    f"The worker committed {clicks:,} of {backlog:,} clicks and then stopped; see its log."
-                )
+        backlog = group.produced(CLICKS_RAW)
+        give_up_s = time.monotonic() + deadline_s
+        begun = _reading(workers)
+        while begun.clicks < WARM_UP * backlog and time.monotonic() < give_up_s:
             time.sleep(_POLL_INTERVAL_S)
+            begun = _reading(workers)
+        if begun.clicks > _TOO_LATE * backlog:
+            raise BenchError(f"Of {backlog:,} clicks most were processed at once: too few to time; ask for more.")
+        while not _worked_off(group, CLICKS_RAW) or not _worked_off(group, SESSIONS_ASSIGNED):
+            if time.monotonic() > give_up_s:
+                done = group.committed(CLICKS_RAW)
+                raise BenchError(f"The workers committed {done:,} of {backlog:,} clicks in {deadline_s:.0f} s.")
+            for worker in workers:
+                worker.cpu_s()  # raises when it has ended
+            time.sleep(_POLL_INTERVAL_S)
+        seconds = time.monotonic() - begun.at_s
+        cpu_s = sum(worker.cpu_s() for worker in workers) - begun.cpu_s
+        return Pace(backlog - begun.clicks, seconds, cpu_s, sum(worker.memory_mib() for worker in workers))
     finally:
-        progress.close()
+        group.close()
 
 
-def _caught_up(progress: GroupProgress) -> bool:
-    committed, produced = progress.read(SESSIONS_ASSIGNED)
-    return committed == produced > 0
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How far workers were at one moment."""
+
+    at_s: float
+    clicks: int
+    cpu_s: float
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _reading(workers: Sequence[Worker]) -> _Reading:
+    clicks = sum(worker.processed(CLICKS_RAW) for worker in workers)
+    return _Reading(time.monotonic(), clicks, sum(worker.cpu_s() for worker in workers))
+
+
+def _worked_off(group: Group, topic: str) -> bool:
+    """Whether the group has committed everything that a topic has been given."""
+    return group.committed(topic) == group.produced(topic)

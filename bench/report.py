@@ -1,4 +1,4 @@
-"""The one shape in which every benchmark answers: machine, versions, figures with units, ratios."""
+"""The one shape in which every benchmark answers: machine, versions, figures with units, ratios, what is missing."""
 
 import json
 import platform
@@ -11,7 +11,18 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-_PACKAGES = ("simpersona-stream", "faust-streaming", "aiokafka", "fastavro", "numba", "numpy", "onnxruntime", "chdb")
+_PACKAGES = (
+    "simpersona-stream",
+    "faust-streaming",
+    "aiokafka",
+    "fastavro",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "scikit-learn",
+    "torch",
+    "chdb",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +35,11 @@ class Figure:
 
 @dataclass(slots=True)
 class Report:
-    """Figures of one run. ``ratios`` compare figures of this run only."""
+    """Figures of one run. ``ratios`` compare figures of this run only; ``missing`` says why a figure is not there."""
 
     figures: dict[str, Figure] = field(default_factory=dict)
     ratios: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=lambda: {name: version(name) for name in _PACKAGES})
 
     def add(self, name: str, value: float, unit: str) -> None:
@@ -45,6 +57,7 @@ class Report:
             "versions": dict(self.versions),
             "figures": {name: {"value": figure.value, "unit": figure.unit} for name, figure in self.figures.items()},
             "ratios": dict(self.ratios),
+            "missing": dict(self.missing),
         }
 
     def write(self, path: Path) -> None:
@@ -54,7 +67,7 @@ class Report:
     def print(self, console: Console, title: str) -> None:
         """Print the figures and ratios as a table."""
         table = Table(title=title)
-        table.add_column("figure")
+        table.add_column("figure", overflow="fold")
         table.add_column("value", justify="right")
         table.add_column("unit")
         for name, figure in self.figures.items():
@@ -62,6 +75,8 @@ class Report:
         for name, ratio in self.ratios.items():
             table.add_row(name, f"{ratio:,.2f}", "×")
         console.print(table)
+        for name, reason in self.missing.items():
+            console.print(f"No figure for {name}: {reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def machine() -> dict[str, object]:

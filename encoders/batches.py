@@ -50,10 +50,13 @@ class Batch:
 class BatchSource:
     """Endless, seeded batches over a session log. Equal seeds give equal batches."""
 
-    def __init__(self, log: SessionLog, size: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, log: SessionLog, size: int, seed: int, device: torch.device, beginning_share: float = BEGINNING_SHARE
+    ) -> None:
         self.log = log
         self.size = size
         self.device = device
+        self.beginning_share = beginning_share
         self._random = np.random.default_rng(seed)
         self._stratum, self._converted = outcomes(log)
         self._pairs = _PairIndex(log)
@@ -72,7 +75,7 @@ class BatchSource:
     def _make(self, rows: I64, pairs: int) -> Batch:
         log, random = self.log, self._random
         lengths = log.lengths[rows]
-        partial = random.random(len(rows)) < BEGINNING_SHARE
+        partial = random.random(len(rows)) < self.beginning_share
         shown = np.where(partial, random.integers(1, lengths + 1), lengths)
         seen = session_features(log.events, log.starts[rows], shown)
         whole = session_features(log.events, log.starts[rows], lengths).summaries

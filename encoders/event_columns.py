@@ -58,6 +58,10 @@ def _slices(column: pa.StringArray) -> tuple[U8, I64, I32]:
 
 
 def _integers(column: pa.Array) -> I64:
-    """Return times, integers or booleans as (n,) int64, NULL_INT where there is none."""
-    values: npt.NDArray[np.int64] = pc.fill_null(pc.cast(column, pa.int64()), int(NULL_INT)).to_numpy()
+    """Return times, integers or booleans as (n,) int64, NULL_INT where there is none.
+
+    That very number becomes its neighbour, as in the stream's decoder.
+    """
+    whole = pc.max_element_wise(pc.cast(column, pa.int64()), int(NULL_INT) + 1, skip_nulls=False)
+    values: npt.NDArray[np.int64] = pc.fill_null(whole, int(NULL_INT)).to_numpy()
     return values

@@ -29,6 +29,7 @@ class Shape:
     style_width: int = 8
     coarse: int = 16
     fine: int = 4
+    reads_summary: bool = True  # else the recurrent state alone makes the latent
 
 
 class SessionEncoder(nn.Module):
@@ -48,6 +49,12 @@ class SessionEncoder(nn.Module):
         self.gru = nn.GRU(TOKEN_WIDTH, shape.width)
         self.join = nn.Linear(shape.width + SUMMARY_WIDTH, shape.hidden)
         self.latent = nn.Linear(shape.hidden, shape.type_width + shape.style_width)
+        if not shape.reads_summary:
+            # weights that are zero and learn nothing: the network, and its export, stay the same in form
+            with torch.no_grad():
+                self.join.weight[:, shape.width :] = 0.0
+            read = (torch.arange(shape.width + SUMMARY_WIDTH) < shape.width).float()
+            self.join.weight.register_hook(lambda gradient: gradient * read.to(gradient.device))  # type: ignore[no-untyped-call]
 
     def standardise(self, summaries: Tensor) -> Tensor:
         """Return summaries (B, S) in standard deviations from the training mean, clipped."""

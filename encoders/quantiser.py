@@ -5,6 +5,8 @@ common practice after Dhariwal et al. 2020 (arXiv 2005.00341); latents and vecto
 arXiv 2110.04627), so squared distance is ``2 - 2 cos``.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
@@ -98,18 +100,41 @@ class EmaCodebook(nn.Module):
         return restarted
 
 
-class TreeQuantiser(nn.Module):
-    """A coarse codebook for the type part of a latent, and under each coarse code a fine one for the style part."""
+class Quantiser(nn.Module, ABC):
+    """What training asks of a quantiser of latents with a type part and a style part."""
 
-    def __init__(self, coarse: int, fine: int, type_width: int, style_width: int) -> None:
+    def __init__(self, type_width: int) -> None:
         super().__init__()
         self.type_width = type_width
-        self.coarse = EmaCodebook(1, coarse, type_width)
-        self.fine = EmaCodebook(coarse, fine, style_width)
 
     def split(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the type part (B, D1) and the style part (B, D2) of latents (B, D1 + D2)."""
         return latents[:, : self.type_width], latents[:, self.type_width :]
+
+    @abstractmethod
+    def codes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return coarse (B,) and fine (B,) codes of latents (B, D1 + D2)."""
+
+    @abstractmethod
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return quantised latents (B, D1 + D2) that pass gradients straight through, commitment, coarse, fine."""
+
+    @abstractmethod
+    def fit(self, latents: Tensor, seed: int, keep: bool = False) -> None:
+        """Set the codebook by latents (N, D1 + D2): at the start of quantisation, and (``keep``) to settle it."""
+
+    @abstractmethod
+    def update(self, latents: Tensor, coarse: Tensor, fine: Tensor, generator: torch.Generator) -> int:
+        """Learn from a batch's latents and their codes, without gradients; return how many codes were restarted."""
+
+
+class TreeQuantiser(Quantiser):
+    """A coarse codebook for the type part of a latent, and under each coarse code a fine one for the style part."""
+
+    def __init__(self, coarse: int, fine: int, type_width: int, style_width: int) -> None:
+        super().__init__(type_width)
+        self.coarse = EmaCodebook(1, coarse, type_width)
+        self.fine = EmaCodebook(coarse, fine, style_width)
 
     def codes(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return coarse (B,) and fine (B,) codes of latents (B, D1 + D2)."""

@@ -14,7 +14,7 @@ import onnxruntime as ort
 from encoders.artefact import CODEBOOK_FILE, NETWORK_FILE, check_artefact
 from encoders.codebook import Codebook, Codes
 from encoders.errors import ArtefactError
-from encoders.features import session_features, token_counts
+from encoders.features import Features, session_features, token_counts
 from schemas.events import I64, Events, SessionBatch
 
 #: Sessions encoded at once: small enough that a batch's arrays stay in cache, large enough to fill the matrix kernels.
@@ -60,10 +60,11 @@ class Encoder:
         for first in range(0, len(order), BATCH):
             rows = order[first : first + BATCH]
             features = session_features(events, starts[rows], lengths[rows])
-            feed = {
-                "tokens": features.tokens,
-                "counts": token_counts(lengths[rows]),
-                "summaries": features.summaries,
-            }
-            latents[rows] = self._network.run(None, feed)[0]
+            latents[rows] = self.run(features, token_counts(lengths[rows]))
+        return latents
+
+    def run(self, features: Features, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """Return the latents (B, D) of one batch of features with ``counts`` (B,) tokens: the network alone."""
+        feed = {"tokens": features.tokens, "counts": counts, "summaries": features.summaries}
+        latents: npt.NDArray[np.float32] = self._network.run(None, feed)[0]
         return latents

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.batches import Batch, BatchSource
+from encoders.batches import BEGINNING_SHARE, Batch, BatchSource
 from encoders.errors import TrainingDataError
 from encoders.feature_spec import SUMMARY_WIDTH
 from encoders.features import described_features, session_features, token_counts
 from encoders.model import BehaviourDecoder, SessionEncoder, Shape, infonce
-from encoders.quantiser import TreeQuantiser
+from encoders.quantiser import Quantiser, TreeQuantiser
 from encoders.sessionise import SessionLog
 
 #: Sessions that the codebook is settled on, and that k-means++ starts from.
@@ -30,13 +30,18 @@ HELD_OUT_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """Dials of one training run."""
+    """Dials of one training run.
+
+    warmup_share     part of the epochs before quantisation begins; 1: only the finished network is quantised
+    beginning_share  part of the sessions of a batch of which only a random beginning is shown
+    """
 
     shape: Shape = field(default_factory=Shape)
     epochs: int = 12
     batch: int = 512
     learning_rate: float = 3e-3
     warmup_share: float = 0.25
+    beginning_share: float = BEGINNING_SHARE
     patience: int = 3
     seed: int = 0
     event_weight: float = 0.3
@@ -93,31 +98,53 @@ def train(
     ``progress`` is called after every batch with batches done, batches planned, and at the end of an epoch its report.
     Raises TrainingDataError when there are too few sessions.
     """
+    shape = options.shape
+    quantiser = TreeQuantiser(shape.coarse, shape.fine, shape.type_width, shape.style_width)
+    encoder, history = train_with(quantiser, training, held_out, options, device, progress)
+    return TrainedEncoder(encoder, quantiser, options, history)
+
+
+def train_with(
+    quantiser: Quantiser,
+    training: SessionLog,
+    held_out: SessionLog,
+    options: TrainingOptions,
+    device: torch.device,
+    progress: Callable[[int, int, EpochReport | None], None] = lambda done, total, report: None,
+) -> tuple[SessionEncoder, list[EpochReport]]:
+    """Train an encoder around any quantiser, which is trained as well; see ``train``. Both end on the processor."""
     for name, log in (("training", training), ("held-out", held_out)):
         if len(log) < max(LEAST_SESSIONS, options.shape.coarse) // (1 if name == "training" else 10):
             raise TrainingDataError(f"{name} part: only {len(log)} sessions; give more events or fewer --codes.")
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
-        run = _Run(training, held_out, options, device)
-    return run.fit(progress)
+        run = _Run(quantiser, training, held_out, options, device)
+    history = run.fit(progress)
+    run.quantiser.cpu().eval()
+    return run.encoder.cpu().eval(), history
 
 
 class _Run:
     """State of one training run."""
 
     def __init__(
-        self, training: SessionLog, held_out: SessionLog, options: TrainingOptions, device: torch.device
+        self,
+        quantiser: Quantiser,
+        training: SessionLog,
+        held_out: SessionLog,
+        options: TrainingOptions,
+        device: torch.device,
     ) -> None:
         shape = options.shape
         self.options = options
         self.device = device
         self.training = training
-        self.batches = BatchSource(training, options.batch, options.seed, device)
-        source = BatchSource(held_out, options.batch, options.seed, device)
+        self.batches = BatchSource(training, options.batch, options.seed, device, options.beginning_share)
+        source = BatchSource(held_out, options.batch, options.seed, device, options.beginning_share)
         self.held_out = list(source.epoch())
         self.encoder = SessionEncoder(shape).to(device)
         self.decoder = BehaviourDecoder(shape).to(device)
-        self.quantiser = TreeQuantiser(shape.coarse, shape.fine, shape.type_width, shape.style_width).to(device)
+        self.quantiser = quantiser.to(device)
         self.quantising = False
         self.generator = torch.Generator().manual_seed(options.seed)
         rows = np.random.default_rng(options.seed).permutation(len(training))[:CODEBOOK_SESSIONS]
@@ -126,9 +153,9 @@ class _Run:
         self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
         self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
 
-    def fit(self, progress: Callable[[int, int, EpochReport | None], None]) -> TrainedEncoder:
+    def fit(self, progress: Callable[[int, int, EpochReport | None], None]) -> list[EpochReport]:
         options = self.options
-        weights = [*self.encoder.parameters(), *self.decoder.parameters()]
+        weights = [*self.encoder.parameters(), *self.decoder.parameters(), *self.quantiser.parameters()]
         optimiser = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=1e-4)
         planned = options.epochs * len(self.batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=planned)
@@ -153,7 +180,7 @@ class _Run:
             report = self._evaluate(epoch, restarted)
             history.append(report)
             progress((epoch + 1) * len(self.batches), planned, report)
-            if not self.quantising:
+            if not self.quantising and warmup < options.epochs:
                 continue
             since_best += 1
             if report.loss < best_loss:
@@ -162,8 +189,8 @@ class _Run:
                 break
         self.encoder.load_state_dict(best[0])
         self.quantiser.load_state_dict(best[1])
-        self.quantiser.fit(self.latents(self.sample), options.seed, keep=True)
-        return TrainedEncoder(self.encoder.cpu().eval(), self.quantiser.cpu().eval(), options, history)
+        self.quantiser.fit(self.latents(self.sample), options.seed, keep=self.quantising)
+        return history
 
     def _weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return (

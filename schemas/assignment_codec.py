@@ -11,9 +11,10 @@ from schemas.assignments import AssignmentBatch, Bytes, Objects
 from schemas.avro_columns import ColumnarDecoder, Columns
 from schemas.avro_writer import BOOL, FLOAT, INT, TEXT, write_records
 from schemas.errors import SimpersonaError
-from schemas.events import I64
+from schemas.events import I64, U8
 from schemas.framing import FramedWriter, join, schema_ids
 from schemas.packaged import SESSION_ASSIGNMENT_ID, packaged_schema
+from schemas.taxonomy import STRATA
 
 _SCHEMA = packaged_schema(SESSION_ASSIGNMENT_ID)
 _KIND_OF_TYPE = {"string": TEXT, "int": INT, "long": INT, "boolean": BOOL, "float": FLOAT}
@@ -24,6 +25,7 @@ _FIELDS = [
 _KINDS = np.array([kind for _, kind in _FIELDS], dtype=np.int64)
 _HEADER = np.frombuffer(FramedWriter(_SCHEMA, SESSION_ASSIGNMENT_ID).header, dtype=np.uint8)
 _SESSION_ID_BYTES = 16
+_HEX_DIGIT = np.isin(np.arange(256), list(b"0123456789abcdef"))
 
 
 class AssignmentError(SimpersonaError):
@@ -92,7 +94,7 @@ class AssignmentDecoder:
         data, starts, lengths = join(list(values))
         raw = data.tobytes()
         columns = self._columns.decode(data, starts, lengths, schema_ids(data, starts, lengths))
-        bad = int((columns.ok == 0).sum())
+        bad = len(values) - int(self._sound(data, columns).sum())
         if bad:
             raise AssignmentError(
                 f"Topic sessions.assigned holds {bad} records that are not SessionAssignments; "
@@ -106,6 +108,21 @@ class AssignmentDecoder:
         return [
             self._batch(raw, columns, np.array(rows), version, source) for (version, source), rows in groups.items()
         ]
+
+    def _sound(self, data: U8, columns: Columns) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether each record is a row that a worker can have written: its ids are ids, its stratum one."""
+        sound: npt.NDArray[np.bool_] = columns.ok == 1
+        stratum = columns.ints[self._columns.row_of["funnel_stratum"]]
+        sound &= (stratum >= 0) & (stratum < len(STRATA))
+        for name, may_be_empty in (("session_id", False), ("superseded_by", True)):
+            row = self._columns.row_of[name]
+            starts, lengths = columns.starts[row], columns.lengths[row]
+            is_id = lengths == _SESSION_ID_BYTES
+            # Rows of another length look at the first bytes there are, and what is found there does not count.
+            at = np.where(is_id, starts, 0)[:, None] + np.arange(_SESSION_ID_BYTES)
+            is_id &= _HEX_DIGIT[data.take(at, mode="clip")].all(axis=1) if len(data) else False
+            sound &= is_id | (may_be_empty & (lengths == 0))
+        return sound
 
     def _batch(self, raw: bytes, columns: Columns, rows: I64, version: str, source: str) -> AssignmentBatch:
         def ints(name: str) -> I64:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import fastavro
 import numpy as np
 
-from schemas.avro_columns import NULL_INT, ColumnarDecoder
+from schemas.avro_columns import ColumnarDecoder
 from schemas.click_columns import TEXT_FIELDS, ClickColumns, assemble
 from schemas.errors import SimpersonaError
 from schemas.events import I64, U8, EventBatch
 from schemas.framing import HEADER_BYTES, FramedWriter, join, schema_ids
 from schemas.packaged import CLICK_EVENT_ID, WATERMARK_ID, Schema, packaged_schema
 from schemas.rejections import CODE_OF_REASON
+from schemas.validation import TIME_MAX_MS, TIME_MIN_MS
 
 #: Fault of a row that holds no click at all (a watermark): nothing to count, nothing to reject.
 NOT_AN_EVENT = 255
@@ -117,6 +118,9 @@ class ClickDecoder:
         if not len(rows):
             return None
         decoded = self._watermarks.decode(data, starts[rows], lengths[rows], ids[rows])
-        valid = (decoded.ok == 1) & (decoded.ints[0] != NULL_INT)
-        fault[rows] = np.where(valid, NOT_AN_EVENT, CODE_OF_REASON["malformed_avro"])
-        return int(decoded.ints[0][valid].max()) if valid.any() else None
+        marks_ms, whole = decoded.ints[0], decoded.ok == 1
+        # A watermark that cannot be meant would close every session there is, and reject every click to come.
+        valid = whole & (marks_ms >= TIME_MIN_MS) & (marks_ms < TIME_MAX_MS)
+        bad = np.where(whole, CODE_OF_REASON["bad_time"], CODE_OF_REASON["malformed_avro"])
+        fault[rows] = np.where(valid, NOT_AN_EVENT, bad)
+        return int(marks_ms[valid].max()) if valid.any() else None

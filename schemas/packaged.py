@@ -6,10 +6,13 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-CLICK_EVENT_ID = 1
-WATERMARK_ID = 2
-SESSION_ASSIGNMENT_ID = 3
-REJECTED_EVENT_ID = 4
+#: A registry counts its ids from 1 and has all 31 bits; ours begin where none will come, or a fresh registry's second
+#: schema would be taken for our Watermark.
+_FIRST = 2_000_000_000
+CLICK_EVENT_ID = _FIRST + 1
+WATERMARK_ID = _FIRST + 2
+SESSION_ASSIGNMENT_ID = _FIRST + 3
+REJECTED_EVENT_ID = _FIRST + 4
 
 _FILES = {
     CLICK_EVENT_ID: "click_event.avsc",

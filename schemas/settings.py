@@ -6,6 +6,7 @@ a test keeps that table complete. Pure cores never read settings: shells pass th
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,9 @@ class Settings(BaseSettings):
     session_max_ms: int = Field(86_400_000, ge=1, description="A session is cut after this long.")
     session_max_events: int = Field(512, ge=2, description="A session is cut after this many events.")
     session_overrides: Path | None = Field(None, description="JSON file of session gaps: {merchant: gap_ms}.")
+    state_dir: Path | None = Field(
+        None, description="Folder for files that hold open sessions beyond memory; empty keeps them in memory."
+    )
     idle_after_ms: int = Field(
         10_000,
         ge=0,
@@ -46,7 +50,7 @@ class Settings(BaseSettings):
     )
 
     commit_interval_ms: int = Field(1_000, ge=10, description="Time between commits of state, sink and offsets.")
-    provisional_interval_ms: int = Field(2_000, ge=0, description="Least time between two provisional rounds.")
+    provisional_interval_ms: int = Field(500, ge=0, description="Least time between two provisional rounds.")
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
     session_timeout_ms: int = Field(
         6_000,
@@ -59,7 +63,18 @@ class Settings(BaseSettings):
     worker_id: str = Field(
         "", description="A worker's lasting name (static group membership); empty makes every start a new member."
     )
+    standby_replicas: int = Field(
+        0, ge=0, description="Workers that keep a warm copy of a partition's sessions beside its owner; costs memory."
+    )
     chunk_records: int = Field(10_000, ge=1, description="Records fetched from one partition at a time, at most.")
+    stuck_after_ms: int = Field(
+        60_000,
+        ge=1_000,
+        description="A worker that commits nothing for this long although work waits is not progressing.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Log lines of long-running commands: text, or json with one object per line."
+    )
     health_port: int = Field(0, ge=0, le=65_535, description="Port of a worker's health endpoint; 0 picks one.")
     broker_memory_mb: int = Field(
         2_048, ge=64, description="Memory of the embedded broker, in MiB; it keeps every record and ends at the limit."

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from schemas.errors import SimpersonaError
 from schemas.settings import settings
+from streams.log_lines import announce, complain, configure_logging
 
 #: Exit code of a program ended by Ctrl-C.
 INTERRUPTED = 130
@@ -20,13 +21,16 @@ def main() -> None:
     from streams.worker import run
 
     try:
-        run(settings(), ready=lambda port: print(f"Worker is ready, health page on port {port}.", flush=True))
+        chosen = settings()
+        configure_logging(chosen.log_format)
+        run(chosen, ready=lambda port: announce(f"Worker is ready, health page on port {port}.", port=port))
     except SimpersonaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error), error.exit_code)
         sys.exit(error.exit_code)
     except ValidationError as error:
         wrong = error.errors()[0]
-        print(f"error: setting SIMPERSONA_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.", file=sys.stderr)
+        sentence = f"setting SIMPERSONA_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}."
+        complain(sentence, SimpersonaError.exit_code)
         sys.exit(SimpersonaError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -4,16 +4,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import faust
 
 from schemas.settings import Settings
+from streams.assignor import sticky_assignor
 from streams.chunks import TopicPartition
 from streams.driver import HopDriver
-from streams.health import Condition
+from streams.health import Condition, Progress
 from streams.hop import Hop
+from streams.idle_memory import give_back
 from streams.ledger import OffsetLedger
 from streams.metrics import Metrics
 from streams.transport import ChunkTransport
@@ -21,7 +25,10 @@ from streams.transport import ChunkTransport
 logger = logging.getLogger(__name__)
 
 #: How often hops are asked what is due by the clock; well under the shortest interval a setting allows to matter.
-TICK_S = 0.2
+TICK_S = 0.1
+#: The same once nothing has come for so long: closing by the clock can wait a second, and an idle worker should sleep.
+QUIET_TICK_S = 1.0
+QUIET_AFTER_S = 5.0
 #: Heartbeats per session timeout; they come from the consumer's own thread.
 HEARTBEATS = 4
 #: A worker whose store is away reads nothing but keeps its partitions; being stuck is what the health page tells.
@@ -57,11 +64,15 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self.drivers = [HopDriver(hop, self.ledger, metrics, wall_clock_ms, self.fail) for hop in hops]
         self.owned: frozenset[TopicPartition] = frozenset()
         self._adoption: asyncio.Task[None] | None = None
+        self._stirred = asyncio.Event()
+        self._generation = -1
+        self._standby_replicas = settings.standby_replicas
         self._checkpoints: dict[str, asyncio.Task[None]] = {}
+        self._ticks: dict[str, asyncio.Task[None]] = {}
         #: Also what a hop has for its last commit at a rebalance, before the group goes on without this worker.
         self._patience_s = settings.rebalance_timeout_ms / 2000
-        #: When offsets were last committed, or there was last nothing to commit; for the health page.
-        self.last_progress_ms = wall_clock_ms()
+        self._progress = Progress()
+        self._stuck_after_ms = settings.stuck_after_ms
         super().__init__(
             settings.group,
             broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
@@ -71,8 +82,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
             topic_allow_declare=False,
             topic_partitions=settings.partitions,
             store="memory://",
-            # No Faust tables, so no standbys: partitions are dealt round robin, and Faust makes no topics of its own.
-            table_standby_replicas=0,
+            # There are no Faust tables; more than 0 makes Faust use its own assignor, see `assignor`.
+            table_standby_replicas=1,
             # Faust makes this folder whether or not a table needs it.
             datadir=scratch,
             stream_wait_empty=False,
@@ -97,6 +108,11 @@ class StreamApp(faust.App):  # type: ignore[misc]
         super()._crash(reason)
         self.fail(reason)
 
+    @cached_property
+    def assignor(self) -> Any:
+        """Deals the partitions when this worker leads its group."""
+        return sticky_assignor(self, self._standby_replicas)
+
     def _new_transport(self) -> ChunkTransport:
         return ChunkTransport(self.conf.broker_consumer, self, self.ledger, self._checkpoint)
 
@@ -105,19 +121,42 @@ class StreamApp(faust.App):  # type: ignore[misc]
 
         A hop whose store is slow does not hold the others back: its commit goes on and is acknowledged next time.
         """
-        before = self.ledger.outstanding
         running = [self._checkpoints.get(driver.name) for driver in self.drivers]
         for driver, task in zip(self.drivers, running, strict=True):
             if task is None or task.done():
                 self._checkpoints[driver.name] = asyncio.ensure_future(driver.checkpoint())
         await asyncio.wait(self._checkpoints.values(), timeout=self._patience_s)
-        if not before or self.ledger.outstanding < before:
-            self.last_progress_ms = wall_clock_ms()
+        self.metrics.uncommitted_chunks.set(self.ledger.outstanding)
+        self._note_progress()
 
-    async def tick(self) -> None:
-        """Tick every hop. Ticks stop during a rebalance."""
-        if not self.rebalancing:
-            await asyncio.gather(*(driver.tick() for driver in self.drivers))
+    def stir(self) -> None:
+        """Note that a chunk came in: ticks are frequent for a while."""
+        self._stirred.set()
+
+    async def keep_ticking(self) -> None:
+        """Tick every hop until the app stops, not during a rebalance; give memory back when it turns quiet."""
+        stirred_s, tidy = time.monotonic(), True
+        while not self.should_stop:
+            if self._stirred.is_set():
+                self._stirred.clear()
+                stirred_s, tidy = time.monotonic(), False
+            if time.monotonic() - stirred_s < QUIET_AFTER_S:
+                await asyncio.sleep(TICK_S)
+            else:
+                if not tidy:
+                    tidy = True
+                    await asyncio.get_running_loop().run_in_executor(None, give_back)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stirred.wait(), QUIET_TICK_S)
+            if not self.rebalancing:
+                self._tick()
+
+    def _tick(self) -> None:
+        """Have every hop tick whose last tick is over: one that waits for its store does not hold the others back."""
+        for driver in self.drivers:
+            ticking = self._ticks.get(driver.name)
+            if ticking is None or ticking.done():
+                self._ticks[driver.name] = asyncio.ensure_future(driver.tick())
 
     async def _on_partitions_revoked(self, revoked: Any) -> None:
         await super()._on_partitions_revoked(revoked)
@@ -127,35 +166,46 @@ class StreamApp(faust.App):  # type: ignore[misc]
     async def _on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         if not self.should_stop:
             self.metrics.rebalances.inc()
-            # A task of its own: no heartbeats are sent while this callback runs, and a large state takes its time.
+            # A worker that took part in the generation before knows that nobody else owned its partitions since.
+            keep, self._generation = generation_id == self._generation + 1, generation_id
             owned = frozenset(TopicPartition(tp.topic, tp.partition) for tp in assigned)
-            self._adoption = asyncio.ensure_future(self._adopt(owned))
+            standbys = frozenset(TopicPartition(tp.topic, tp.partition) for tp in self.assignor.assigned_standbys())
+            # A task of its own: no heartbeats are sent while this callback runs, and a large state takes its time.
+            self._adoption = asyncio.ensure_future(self._adopt(owned, standbys, keep))
         await super()._on_partitions_assigned(assigned, generation_id)
 
     async def _release(self) -> None:
-        """Commit what is done and drop all state: the partitions may belong to another worker from now on."""
+        """Commit what is done and let nothing more in: partitions may belong to another worker from now on."""
         if self._adoption is not None:
             self._adoption.cancel()
             await asyncio.wait([self._adoption])
             self._adoption = None
-        if self.owned:
-            await self.consumer.force_commit()
+        await self.drain()
         self.ledger.revoke()
         self.owned = frozenset()
         for driver in self.drivers:
-            await driver.revoke()
+            await driver.suspend()
 
-    async def _adopt(self, owned: frozenset[TopicPartition]) -> None:
-        """Restore the state of assigned partitions. State of an earlier generation is never trusted."""
+    async def drain(self) -> None:
+        """Take no more chunks in, finish those in hand and commit them; before a rebalance and a stop."""
+        await asyncio.gather(*(driver.hold() for driver in self.drivers))
+        # A checkpoint under way began before the last chunks were finished: what it acknowledges is not all.
+        under_way = [task for task in self._checkpoints.values() if not task.done()]
+        if under_way:
+            await asyncio.wait(under_way, timeout=self._patience_s)
+        if self.owned:
+            await self.consumer.force_commit()
+
+    async def _adopt(self, owned: frozenset[TopicPartition], standbys: frozenset[TopicPartition], keep: bool) -> None:
+        """Restore the state of assigned partitions."""
         try:
             for driver in self.drivers:
-                await driver.assign(owned)
+                await driver.assign(owned, standbys, keep)
         except Exception as error:
             self.fail(error)
             return
         self.owned = owned
-        self.last_progress_ms = wall_clock_ms()
-        logger.info("Owning %d partitions.", len(owned))
+        logger.info("Owning %d partitions, standing by for %d.", len(owned), len(standbys))
 
     def caught_up(self, source: TopicPartition) -> bool:
         """Say whether the broker has just confirmed that it holds nothing of this partition that we lack."""
@@ -170,15 +220,23 @@ class StreamApp(faust.App):  # type: ignore[misc]
         """Ask the broker whether this worker still owns its partitions."""
         return bool(await self.consumer.is_member())
 
+    def _note_progress(self) -> None:
+        now_ms = wall_clock_ms()
+        for driver in self.drivers:
+            waiting, reach = self.ledger.standing(driver.hop.topics)
+            behind = any(self.consumer.lag(source) for source in self.owned if source.topic in driver.hop.topics)
+            self._progress.note(driver.name, waiting or behind, reach, now_ms)
+
     def condition(self) -> Condition:
         """Say how the worker is."""
+        self._note_progress()
         return Condition(
-            partitions=len(self.owned),
             joined=self._adoption is not None and self._adoption.done(),
             outstanding=self.ledger.outstanding,
-            lag=sum(self.consumer.lag(source) for source in self.owned),
-            quiet_ms=wall_clock_ms() - self.last_progress_ms,
+            lags={source: self.consumer.lag(source) for source in self.owned},
+            quiet_ms=self._progress.quiet_ms(wall_clock_ms()),
             store_away=any(driver.waiting_for_store for driver in self.drivers),
+            stuck_after_ms=self._stuck_after_ms,
         )
 
 
@@ -187,7 +245,7 @@ def build_app(settings: Settings, hops: Sequence[Hop], metrics: Metrics, scratch
     app = StreamApp(settings, hops, metrics, scratch)
     for driver in app.drivers:
         _add_agent(app, driver)
-    app.timer(TICK_S)(app.tick)
+    app.task(app.keep_ticking)
     return app
 
 
@@ -198,5 +256,6 @@ def _add_agent(app: StreamApp, driver: HopDriver) -> None:
         # noack: acknowledging is the ledger's business, after the hop's commit.
         async for event in stream.noack().events():
             await driver.process(event.value)
+            app.stir()
 
     app.agent(topic, name=driver.name)(feed)

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from schemas import topics
 from schemas.assignment_codec import AssignmentDecoder
@@ -15,19 +15,37 @@ from schemas.rejected_codec import Rejection, decode_rejection
 from streams.buyer_refresh import BuyerRefresh
 from streams.chunks import Chunk, TopicPartition
 from streams.decay import DecayRule, Mix
-from streams.distribution import DECAYED, MixKey
+from streams.distribution import DECAYED
 from streams.drift import DriftRules
 from streams.drift_watch import WATCHED_SOURCE
 from streams.errors import StreamError
 from streams.history import History
+from streams.mix_rows import MixKey
 from streams.partition_mixes import PartitionMixes
 from streams.sink import Sink
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Produce = Callable[[str, bytes, bytes], Awaitable[None]]
 
+
+class Announcer(Protocol):
+    """Announces mixes for the partitions it was opened for; see ``streams.mix_topic.MixTopic``."""
+
+    async def open(self, partitions: AbstractSet[int]) -> None:
+        """Become the one that announces for these partitions."""
+
+    async def close(self, partitions: AbstractSet[int]) -> None:
+        """Give partitions up."""
+
+    async def announce(self, partition: int, mixes: Mapping[str, bytes]) -> None:
+        """Return when the broker has these mixes (merchant → message)."""
+
+
+#: Session rows that make an insert ahead of the commit worthwhile (an insert makes one part, see ClickHouse's advice on
+#: batches), and the least time between two of them.
+INSERT_ROWS = 1_000
+INSERT_INTERVAL_MS = 250
 #: A day's counts that nobody touched for this long (time of processing) leave memory; hydration brings them back.
 DAY_IDLE_MS = 15 * 60_000
 
@@ -36,10 +54,10 @@ class AssignedHop:
     """Reads ``sessions.assigned`` and ``clicks.rejected``; satisfies ``streams.hop.Hop``.
 
     ``process`` only decodes. ``commit`` does, in this order: hydrate what memory lacks, count, insert session rows,
-    insert the windows they changed and the alarms they rang, publish the latest mixes. Offsets are committed after
-    it, so a crash at any point leads to the same rows again: stored sessions are recognised, their windows written
-    anew. ``produce(topic, key, value)`` returns when the broker has the record; ``clock_ms`` is the wall clock, used
-    for times of emission and eviction only. Blocking work runs in ``executor``.
+    insert the windows they changed and the alarms they rang, publish the latest mixes. ``tick`` inserts session rows
+    ahead of it, when many wait. Offsets are committed after ``commit``, so a crash at any point leads to the same rows
+    again: stored sessions are recognised, their windows written anew. ``clock_ms`` is the wall clock, used for times of
+    emission and eviction only. Blocking work runs in ``executor``.
     """
 
     def __init__(
@@ -47,7 +65,7 @@ class AssignedHop:
         sink: Sink,
         history: History,
         executor: Executor,
-        produce: Produce,
+        announcer: Announcer,
         clock_ms: Callable[[], int],
         decay_half_life_ms: int,
         drift_rules: DriftRules | None = None,
@@ -55,7 +73,7 @@ class AssignedHop:
         self._sink = sink
         self._history = history
         self._executor = executor
-        self._produce = produce
+        self._announcer = announcer
         self._clock_ms = clock_ms
         self._decay = DecayRule(decay_half_life_ms)
         self._drift_rules = drift_rules if drift_rules is not None else DriftRules()
@@ -63,6 +81,7 @@ class AssignedHop:
         self._partitions: dict[int, PartitionMixes] = {}
         self._waiting: list[tuple[int, AssignmentBatch]] = []
         self._rejections: list[Rejection] = []
+        self._inserted_ms = 0
         self._unpublished: dict[tuple[int, MixKey], tuple[str, Mix]] = {}
         self._refreshes_buyers = False
         self._buyers = BuyerRefresh(sink, history)
@@ -74,21 +93,26 @@ class AssignedHop:
 
     async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Begin with empty state; it is hydrated merchant by merchant as they appear."""
-        for partition in partitions:
-            if partition.topic == topics.SESSIONS_ASSIGNED:
-                self._partitions[partition.partition] = PartitionMixes(self._decay, self._drift_rules)
+        numbers = _of_sessions(partitions)
+        # First of all, so that no earlier owner can announce anything behind what is announced from here on.
+        await self._announcer.open(numbers)
+        for number in numbers:
+            self._partitions[number] = PartitionMixes(self._decay, self._drift_rules)
         # One worker of the group does what concerns all partitions: the owner of the first.
         self._refreshes_buyers = 0 in self._partitions
 
+    async def stand_by(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Prepare nothing: what a partition needs is read back from the store merchant by merchant."""
+
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Drop the state of partitions, and what of theirs was not committed: their next owner reads it again."""
-        for partition in partitions:
-            if partition.topic == topics.SESSIONS_ASSIGNED:
-                self._partitions.pop(partition.partition, None)
-            else:
-                self._rejections.clear()
+        numbers = _of_sessions(partitions)
+        await self._announcer.close(numbers)
+        for number in numbers:
+            self._partitions.pop(number, None)
+        if len(numbers) < len(partitions):
+            self._rejections.clear()
         self._waiting = [(partition, batch) for partition, batch in self._waiting if partition in self._partitions]
-        # A mix published late would overwrite the next owner's newer one.
         self._unpublished = {key: mix for key, mix in self._unpublished.items() if key[0] in self._partitions}
         self._refreshes_buyers = 0 in self._partitions
 
@@ -103,15 +127,27 @@ class AssignedHop:
     async def commit(self) -> None:
         """Count, store and publish everything processed so far. Raises RetryLater while the store is away."""
         await self._heavy(self._store_everything)
-        records = [
-            (key.merchant_id.encode(), self._message(partition, key, version, mix))
-            for (partition, key), (version, mix) in self._unpublished.items()
-        ]
-        await asyncio.gather(*(self._produce(topics.PERSONAS_DISTRIBUTION, *record) for record in records))
+        self._inserted_ms = self._clock_ms()
+        mixes: dict[int, dict[str, bytes]] = {}
+        for (partition, key), (version, mix) in self._unpublished.items():
+            mixes.setdefault(partition, {})[key.merchant_id] = self._message(partition, key, version, mix)
+        announcing = (self._announcer.announce(partition, messages) for partition, messages in mixes.items())
+        # All of them end before an error is raised: none may go on behind a revocation.
+        outcomes = await asyncio.gather(*announcing, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
         self._unpublished.clear()
 
     async def tick(self, now_ms: int) -> None:
-        """Look for drift in sessions that have waited, and refresh buyers' types if that is this worker's to do."""
+        """Insert rows early if many wait, look for drift in sessions that have waited, refresh buyers' types if due.
+
+        Raises RetryLater while the store is away; what was not inserted waits for the commit.
+        """
+        waiting = sum(len(batch) for _, batch in self._waiting)
+        if waiting >= INSERT_ROWS and now_ms - self._inserted_ms >= INSERT_INTERVAL_MS:
+            self._inserted_ms = now_ms
+            await self._heavy(self._store_sessions)
         if any(state.rings_due(now_ms) for state in self._partitions.values()):
             await self._heavy(lambda: self._tell_drift_at_once(now_ms))
         if self._refreshes_buyers:
@@ -124,9 +160,8 @@ class AssignedHop:
     async def _heavy(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    def _store_everything(self) -> None:
-        """Hydrate, count and write; after RetryLater a second call goes on from where it stopped."""
-        now_ms = self._clock_ms()
+    def _count_waiting(self, now_ms: int) -> None:
+        """Hydrate what memory lacks, count what waits, hand its rows to the sink. After RetryLater all still waits."""
         by_partition: dict[int, list[AssignmentBatch]] = {}
         for partition, batch in self._waiting:
             by_partition.setdefault(partition, []).append(batch)
@@ -136,6 +171,15 @@ class AssignedHop:
             for batch in batches:
                 self._sink.assignments(batch, self._partitions[partition].count(batch, now_ms))
         self._waiting.clear()
+
+    def _store_sessions(self) -> None:
+        self._count_waiting(self._clock_ms())
+        self._sink.flush_sessions()
+
+    def _store_everything(self) -> None:
+        """Count and write; after RetryLater a second call goes on from where it stopped."""
+        now_ms = self._clock_ms()
+        self._count_waiting(now_ms)
         self._sink.rejected(self._rejections)
         self._rejections.clear()
         for partition, state in self._partitions.items():
@@ -173,6 +217,10 @@ class AssignedHop:
             "code_paths": {code: paths[code] for code in mix.codes},
         }
         return json.dumps(message, separators=(",", ":")).encode()
+
+
+def _of_sessions(partitions: AbstractSet[TopicPartition]) -> set[int]:
+    return {one.partition for one in partitions if one.topic == topics.SESSIONS_ASSIGNED}
 
 
 def _rejection(value: bytes) -> Rejection:

@@ -4,22 +4,26 @@ Not a Faust table: those write one message per change (76 µs) and need 39 s to 
 A record lies in the partition of the same number as its source's; its key is ``topic|partition|`` and the state's key.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from schemas.topics import SESSIONS_CHANGELOG
 from streams.chunks import TopicPartition
-from streams.emit import Emitter, Record
+from streams.emit import Record
+from streams.owner_writer import OwnerWriter
 
-#: Records read at once at recovery.
+#: Records read at once.
 READ_RECORDS = 20_000
 READ_BYTES = 8 * 1024 * 1024
 READ_TIMEOUT_MS = 1_000
 
-#: Applies restored records of one source, in log order.
+#: What aiokafka hands out: records by changelog partition.
+Fetched = dict[KafkaPartition, list[Any]]
+#: Applies records of one source, in log order.
 Apply = Callable[[TopicPartition, list[tuple[bytes, bytes | None]]], Awaitable[None]]
 
 
@@ -31,58 +35,102 @@ def prefix_of(source: TopicPartition) -> bytes:
 class Changelog:
     """The topic ``sessions.changelog`` as the workers use it."""
 
-    def __init__(self, bootstrap: str, emitter: Emitter) -> None:
+    def __init__(self, bootstrap: str, writer: OwnerWriter) -> None:
         self._bootstrap = bootstrap
-        self._emitter = emitter
+        self._writer = writer
+
+    async def open(self, sources: AbstractSet[TopicPartition]) -> None:
+        """Become the writer of these sources; called before ``restore``, so that nothing is written behind its back."""
+        await self._writer.open(sources)
+
+    async def close(self, sources: AbstractSet[TopicPartition]) -> None:
+        """Give these sources up."""
+        await self._writer.close(sources)
 
     def pack(self, source: TopicPartition, records: Sequence[Record], timestamp_ms: int) -> list[object]:
         """Return batches of a snapshot's records; may run in the executor."""
         prefix = prefix_of(source)
-        return self._emitter.pack(((prefix + (key or b""), value) for key, value in records), timestamp_ms)
+        return self._writer.pack(source, ((prefix + (key or b""), value) for key, value in records), timestamp_ms)
 
     async def write(self, source: TopicPartition, batches: Sequence[object]) -> None:
-        """Queue a snapshot; it is durable after the emitter's next ``flush``."""
-        await self._emitter.send(SESSIONS_CHANGELOG, source.partition, batches)
+        """Write a snapshot whole or not at all; durable on return. Raises as ``OwnerWriter.write``."""
+        if batches:
+            await self._writer.write(source, {TopicPartition(SESSIONS_CHANGELOG, source.partition): batches})
 
-    async def restore(self, sources: AbstractSet[TopicPartition], apply: Apply) -> int:
-        """Read the records of some source partitions from the log's beginning to its present end; return their number.
+    def reader(self, positions: Mapping[TopicPartition, int]) -> "ChangelogReader":
+        """Return a reader of some sources' records, each from a changelog offset on (0: from the beginning)."""
+        return ChangelogReader(self._bootstrap, positions)
 
-        Each source's records are given to ``apply`` in log order.
-        """
-        reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+
+class ChangelogReader:
+    """Reads the records of some sources; an asynchronous context. Committed snapshots only.
+
+    ``positions`` says per source up to which changelog offset its records have been applied.
+    """
+
+    def __init__(self, bootstrap: str, positions: Mapping[TopicPartition, int]) -> None:
+        self.positions = dict(positions)
+        self._source_of_prefix = {prefix_of(source): source for source in positions}
+        self._logs = sorted({_log_of(source) for source in positions})
+        self._reader = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # A snapshot that was not committed belongs to a worker that died or was shut out.
+            isolation_level="read_committed",
             max_partition_fetch_bytes=READ_BYTES,
         )
-        await reader.start()
-        try:
-            return await self._read(reader, sources, apply)
-        finally:
-            await reader.stop()
 
-    async def _read(self, reader: AIOKafkaConsumer, sources: AbstractSet[TopicPartition], apply: Apply) -> int:
-        source_of_prefix = {prefix_of(source): source for source in sources}
-        logs = sorted({KafkaPartition(SESSIONS_CHANGELOG, source.partition) for source in sources})
-        reader.assign(logs)
-        await reader.seek_to_beginning(*logs)
-        ends = await reader.end_offsets(logs)
-        restored = 0
-        remaining = [log for log in logs if await reader.position(log) < ends[log]]
-        while remaining:
-            fetched = await reader.getmany(*remaining, timeout_ms=READ_TIMEOUT_MS, max_records=READ_RECORDS)
-            for records in fetched.values():
-                of_source: dict[TopicPartition, list[tuple[bytes, bytes | None]]] = {}
-                for record in records:
-                    prefix, rest = _split(record.key)
-                    source = source_of_prefix.get(prefix)
-                    if source is not None:
-                        of_source.setdefault(source, []).append((rest, record.value))
-                        restored += 1
-                for source, found in of_source.items():
-                    await apply(source, found)
-            remaining = [log for log in remaining if await reader.position(log) < ends[log]]
-        return restored
+    async def __aenter__(self) -> "ChangelogReader":
+        """Connect. Raises aiokafka's errors when no broker answers."""
+        await self._reader.start()
+        self._reader.assign(self._logs)
+        for log in self._logs:
+            start = min(offset for source, offset in self.positions.items() if _log_of(source) == log)
+            if start:
+                self._reader.seek(log, start)
+            else:
+                await self._reader.seek_to_beginning(log)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Disconnect."""
+        await self._reader.stop()
+
+    async def fetch(self) -> Fetched:
+        """Return what comes next, as soon as there is something, or nothing after a second."""
+        fetched: Fetched = await self._reader.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=READ_RECORDS)
+        return fetched
+
+    async def apply(self, fetched: Fetched, apply: Apply) -> int:
+        """Apply what was fetched, move ``positions`` behind it and return the number of records applied."""
+        applied = 0
+        for log, records in fetched.items():
+            of_source: dict[TopicPartition, list[tuple[bytes, bytes | None]]] = {}
+            for record in records:
+                prefix, rest = _split(record.key)
+                source = self._source_of_prefix.get(prefix)
+                if source is not None and record.offset >= self.positions[source]:
+                    of_source.setdefault(source, []).append((rest, record.value))
+            for source, found in of_source.items():
+                await apply(source, found)
+                applied += len(found)
+            for source in self.positions:
+                if _log_of(source) == log:
+                    self.positions[source] = records[-1].offset + 1
+        return applied
+
+    async def to_end(self, apply: Apply) -> int:
+        """Apply everything up to the logs' present ends; return the number of records applied."""
+        ends = await self._reader.end_offsets(self._logs)
+        applied = 0
+        while any([await self._reader.position(log) < ends[log] for log in self._logs]):
+            applied += await self.apply(await self.fetch(), apply)
+        return applied
+
+
+def _log_of(source: TopicPartition) -> KafkaPartition:
+    return KafkaPartition(SESSIONS_CHANGELOG, source.partition)
 
 
 def _split(key: bytes) -> tuple[bytes, bytes]:

@@ -1,7 +1,7 @@
 """The first hop: clicks in, session assignments and rejections out, open sessions kept in the changelog."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from streams.changelog import Changelog
 from streams.chunks import Chunk, TopicPartition
 from streams.click_work import ClickWork, Outputs
 from streams.emit import Emitter
-from streams.errors import RetryLater
 from streams.metrics import Metrics
 from streams.sessions import SessionWindows
+from streams.standby import Standby
 
 T = TypeVar("T")
 
-#: Time after which a worker that lost its partitions looks again; by then the rebalance has usually come.
-FENCED_RETRY_S = 1.0
+#: How often gauges are set; scrapes are seconds apart.
+MEASURE_INTERVAL_MS = 1_000
 
 
 @dataclass(slots=True)
@@ -33,7 +33,9 @@ class Lane:
     reached_ms: int
     idle_ms: int = 0
     lag: int = 0
+    #: Whether there may be something to write to the changelog, and something that was not emitted provisionally yet.
     changed: bool = False
+    fresh: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Shell:
 
     caught_up  the broker has just confirmed that it holds nothing of the partition that we lack
     committed  next offset to read by the last commit of a partition, None while unknown
-    fence      whether this worker is still a member of its group, asked of the broker
+    fail       makes the worker stop with an error
     clock_ms   the wall clock
     """
 
     caught_up: Callable[[TopicPartition], bool]
     committed: Callable[[TopicPartition], int | None]
-    fence: Callable[[], Awaitable[bool]]
+    fail: Callable[[BaseException], None]
     clock_ms: Callable[[], int]
 
 
@@ -76,58 +78,67 @@ class ClickHop:
         self._metrics = metrics
         self._lanes: dict[TopicPartition, Lane] = {}
         self._emitted_ms = 0
+        self._measured_ms = 0
+        self._standby = Standby(
+            changelog, lambda: SessionWindows(work.rules, state_dir=settings.state_dir), self._copy, shell.fail
+        )
 
     async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
-        """Read the open sessions of newly owned partitions back from the changelog."""
-        now_ms = self._shell.clock_ms()
-        for source in partitions:
-            windows = SessionWindows(self._work.rules)
-            self._lanes[source] = Lane(windows, ticked_ms=now_ms, reached_ms=windows.watermark_ms)
-
-        async def apply(source: TopicPartition, records: list[tuple[bytes, bytes | None]]) -> None:
-            await self._run(_restore, self._lanes[source].windows, records)
-
-        restored = await self._changelog.restore(partitions, apply)
+        """Read the open sessions of newly owned partitions back from the changelog, or what a warm copy lacks."""
+        # First of all, so that no earlier owner can write behind what is read here.
+        await self._changelog.open(partitions)
+        copies = {source: await self._standby.take(source) for source in partitions}
+        async with self._changelog.reader({source: copy.position for source, copy in copies.items()}) as reader:
+            restored = await reader.to_end(lambda source, records: self._restore(copies[source].windows, records))
+        for copy in copies.values():
+            await self._run(copy.windows.finish_restore)
         self._metrics.restored_records.inc(restored)
-        for source in partitions:
-            self._lanes[source].reached_ms = self._lanes[source].windows.watermark_ms
+        now_ms = self._shell.clock_ms()
+        for source, copy in copies.items():
+            self._lanes[source] = Lane(copy.windows, ticked_ms=now_ms, reached_ms=copy.windows.watermark_ms)
+
+    async def stand_by(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Keep warm copies of these partitions' sessions."""
+        await self._standby.follow(partitions)
 
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Drop the sessions of partitions that are no longer ours, and what was not acknowledged."""
         self._emitter.forget()
+        await self._standby.end()
+        await self._changelog.close(partitions)
         for source in partitions:
             self._lanes.pop(source, None)
-            self._metrics.lag.labels(*source).set(0)
 
     async def process(self, chunk: Chunk) -> None:
         """Put a chunk's clicks into their sessions and send what that closes."""
         lane = self._lanes[chunk.source]
         outputs = await self._run(self._work.take, lane.windows, chunk)
-        lane.idle_ms, lane.ticked_ms, lane.lag, lane.changed = 0, self._shell.clock_ms(), chunk.lag, True
+        lane.idle_ms, lane.ticked_ms, lane.lag = 0, self._shell.clock_ms(), chunk.lag
+        lane.changed = lane.fresh = True
         lane.reached_ms = lane.windows.watermark_ms
-        self._metrics.lag.labels(*chunk.source).set(chunk.lag)
-        await self._send(chunk.source, outputs)
+        await self._send_all(chunk.source, lane, outputs, provisional=False)
 
     async def commit(self) -> None:
         """Wait until all outputs are acknowledged, then until the changed sessions are in the changelog."""
         await self._emitter.flush()
-        changed = {source: lane for source, lane in self._lanes.items() if lane.changed}
-        if not changed:
-            return
-        if not await self._shell.fence():
-            # Another worker owns the partitions by now: an older state must not be written over its own.
-            raise RetryLater("This worker was given up by its group and waits for new partitions.", FENCED_RETRY_S)
         now_ms = self._shell.clock_ms()
-        for source, lane in changed.items():
-            batches = await self._run(self._snapshot, source, lane, now_ms)
-            await self._changelog.write(source, batches)
-            # A closed session's tombstone may be written only after the commit that closes it, so another one follows.
-            lane.changed = bool(batches)
-        await self._emitter.flush()
+        writing: list[asyncio.Future[None]] = []
+        for source, lane in self._lanes.items():
+            if lane.changed:
+                batches = await self._run(self._snapshot, source, lane, now_ms)
+                writing.append(asyncio.ensure_future(self._changelog.write(source, batches)))
+                # A closed session's tombstone may be written only after the commit that closes it: another one follows.
+                lane.changed = bool(batches)
+        # All of them end before an error is raised: none may go on behind a revocation.
+        outcomes = await asyncio.gather(*writing, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def _snapshot(self, source: TopicPartition, lane: Lane, now_ms: int) -> list[object]:
         committed = self._shell.committed(source)
         records = lane.windows.snapshot(committed_offset=-1 if committed is None else committed - 1)
+        self._metrics.changelog_records.inc(len(records))
         return self._changelog.pack(source, records, now_ms)
 
     async def tick(self, now_ms: int) -> None:
@@ -138,11 +149,14 @@ class ClickHop:
             self._emitted_ms = now_ms
         for source, lane in self._lanes.items():
             moved = self._let_time_pass(source, lane, now_ms)
-            if provisional or moved:
+            if moved or (provisional and lane.fresh):
                 outputs = await self._run(self._work.emit, lane.windows, source, provisional)
                 lane.changed |= bool(outputs.emitted) or moved
-                await self._send(source, outputs)
-        self._measure(now_ms)
+                lane.fresh &= not provisional
+                await self._send_all(source, lane, outputs, provisional)
+        if now_ms - self._measured_ms >= MEASURE_INTERVAL_MS:
+            self._measured_ms = now_ms
+            self._measure(now_ms)
 
     def _let_time_pass(self, source: TopicPartition, lane: Lane, now_ms: int) -> bool:
         """Advance an idle partition's watermark; only time in which the broker had nothing for us counts as idle.
@@ -160,12 +174,27 @@ class ClickHop:
         lane.windows.advance(lane.reached_ms + lane.idle_ms)
         return lane.windows.watermark_ms > before_ms
 
+    async def _send_all(self, source: TopicPartition, lane: Lane, outputs: Outputs, provisional: bool) -> None:
+        """Send what was given out, then what is left, round by round: only one round's rows are in memory."""
+        await self._send(source, outputs)
+        while outputs.more:
+            await self._emitter.flush()
+            outputs = await self._run(self._work.emit, lane.windows, source, provisional)
+            await self._send(source, outputs)
+
     async def _send(self, source: TopicPartition, outputs: Outputs) -> None:
-        for partition, batches in outputs.assigned.items():
-            await self._emitter.send(SESSIONS_ASSIGNED, partition, batches)
+        outgoing = {TopicPartition(SESSIONS_ASSIGNED, number): batches for number, batches in outputs.assigned.items()}
         if outputs.rejected:
             partitions = await self._emitter.partitions(CLICKS_REJECTED)
-            await self._emitter.send(CLICKS_REJECTED, source.partition % partitions, outputs.rejected)
+            outgoing[TopicPartition(CLICKS_REJECTED, source.partition % partitions)] = outputs.rejected
+        await self._emitter.send(outgoing)
+
+    async def _restore(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
+        await self._run(windows.restore_many, records)
+
+    async def _copy(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
+        await self._restore(windows, records)
+        self._metrics.standby_records.inc(len(records))
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
@@ -179,8 +208,3 @@ class ClickHop:
             if lane.windows.watermark_ms > 0:
                 delay_s = (now_ms - lane.windows.watermark_ms) / 1000
                 self._metrics.watermark_delay.labels(*source).set(delay_s)
-
-
-def _restore(windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
-    for key, value in records:
-        windows.restore(key, value)

@@ -1,19 +1,18 @@
 """What the first hop computes for one chunk, off the event loop: decode, sessions, buyer types, bytes to send."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from schemas.assignment_codec import encode_assignments
-from schemas.click_codec import ClickChunk, ClickDecoder
-from schemas.framing import join, schema_ids
-from schemas.packaged import Schema
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.rejections import CODE_OF_REASON, REASONS
-from schemas.topics import SOURCE_OF_TOPIC
+from schemas.topics import CLICKS_RAW, SOURCE_OF_TOPIC
+from schemas.validation import TIME_MAX_MS
 from streams.chunks import Chunk, TopicPartition
+from streams.click_reader import ClickReader, FindSchema
 from streams.emission import Emission, SessionEncoder, assignments
 from streams.emit import Emitter, Record
 from streams.metrics import Metrics
@@ -21,12 +20,20 @@ from streams.sessions import Added, SessionRules, SessionWindows
 
 PROCESSOR = "streams.click_hop"
 #: Raised whenever the meaning of rejections changes.
-PROCESSOR_VERSION = "1"
+PROCESSOR_VERSION = "2"
+#: Longest payload and key that are kept of a record that could not be used: with what is said about it, it must still
+#: be a record that any broker takes. One that does not fit would stop every worker that reads it.
+PAYLOAD_BYTES_MAX = 512 * 1024
+KEY_BYTES_MAX = 4 * 1024
+
+#: A live event that was received further ahead of our clock than this was not received then. (Simulated buyers live
+#: in a time of their own, often days ahead.)
+FUTURE_MS = 3_600_000
 
 #: What a rejection says beside its name; the reasons are those of ``schemas.rejections``.
 EXPLANATIONS = {
     "malformed_avro": "The bytes are not a ClickEvent in Avro behind a Confluent header.",
-    "unknown_schema": "The header names a schema that neither the packaged files nor the registry know.",
+    "unknown_schema": "The header names a schema that is not known, or that lacks what a ClickEvent must have.",
     "empty_id": "An id that must name something is empty.",
     "oversized_id": "An id is longer than the limit.",
     "unknown_event": "The event name is none of the canonical ones and no alias of one.",
@@ -36,6 +43,9 @@ EXPLANATIONS = {
     "behind_watermark": "The partition's event time had passed the session this event belongs to.",
 }
 
+#: Sessions given out in one round: when a million close at once, their rows need not all be in memory.
+SESSIONS_AT_ONCE = 16_384
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
@@ -44,12 +54,14 @@ class Outputs:
     assigned: dict[int, list[Any]] = field(default_factory=dict)
     rejected: list[Any] = field(default_factory=list)
     emitted: int = 0
+    #: Whether there was more to give out than goes into one round.
+    more: bool = False
 
 
 class ClickWork:
     """Computes for one worker. ``take`` and ``emit`` run in one thread, one at a time.
 
-    ``find_schema`` looks up a writer schema by id (None: unknown); it may raise RetryLater, before anything is applied.
+    ``find_schema`` looks up a writer schema by id; it may raise RetryLater, before anything is applied.
     """
 
     def __init__(
@@ -60,7 +72,7 @@ class ClickWork:
         assigned_partitions: int,
         metrics: Metrics,
         clock_ms: Callable[[], int],
-        find_schema: Callable[[int], Schema | None] | None = None,
+        find_schema: FindSchema | None = None,
     ) -> None:
         self.rules = rules
         self._encoder = encoder
@@ -68,22 +80,25 @@ class ClickWork:
         self._assigned_partitions = assigned_partitions
         self._metrics = metrics
         self._clock_ms = clock_ms
-        self._find_schema = find_schema
-        self._decoder = ClickDecoder()
+        self._reader = ClickReader(find_schema)
 
     def take(self, windows: SessionWindows, chunk: Chunk) -> Outputs:
         """Apply a chunk to its partition's sessions and return what it closed and what was rejected."""
-        clicks = self._decode(chunk.values)
+        clicks = self._reader.read(chunk.values)
+        if chunk.topic == CLICKS_RAW:
+            # One such event would move its partition's watermark so far that every later click were behind it.
+            ahead = clicks.batch.received_ms > self._clock_ms() + FUTURE_MS
+            clicks.batch.fault[ahead & (clicks.batch.fault == 0)] = CODE_OF_REASON["bad_time"]
         added = windows.add(clicks.batch, chunk.offsets)
         if clicks.watermark_ms is not None:
             windows.advance(clicks.watermark_ms)
         self._count(added)
         closed = self.emit(windows, chunk.source, provisional=False)
-        return Outputs(closed.assigned, self._rejections(chunk, added), closed.emitted)
+        return Outputs(closed.assigned, self._rejections(chunk, added), closed.emitted, closed.more)
 
     def emit(self, windows: SessionWindows, source: TopicPartition, provisional: bool) -> Outputs:
-        """Return the rows of closed sessions and superseded ids and, if asked, of changed open sessions."""
-        emission = windows.emit(provisional=provisional)
+        """Return one round's rows of closed sessions and superseded ids and, if asked, of changed open sessions."""
+        emission = windows.emit(provisional=provisional, limit=SESSIONS_AT_ONCE)
         rows = len(emission) + len(emission.superseded)
         if not rows:
             return Outputs()
@@ -104,41 +119,30 @@ class ClickWork:
                 known = keys[merchant_id] = (key, by_partition.setdefault(partition, []))
             known[1].append((known[0], value))
         now_ms = self._clock_ms()
-        return Outputs({p: self._emitter.pack(records, now_ms) for p, records in by_partition.items()}, [], rows)
-
-    def _decode(self, values: list[bytes]) -> ClickChunk:
-        clicks = self._decoder.decode(values)
-        unknown = np.flatnonzero(clicks.batch.fault == CODE_OF_REASON["unknown_schema"])
-        if len(unknown) and self._find_schema is not None and self._learn([values[row] for row in unknown]):
-            clicks = self._decoder.decode(values)
-        return clicks
-
-    def _learn(self, values: Sequence[bytes]) -> bool:
-        """Ask for the schemas of some records; return whether one was learnt."""
-        learnt = False
-        for schema_id in np.unique(schema_ids(*join(list(values)))).tolist():
-            writer = self._find_schema(schema_id) if self._find_schema and not self._decoder.knows(schema_id) else None
-            if writer is not None:
-                self._decoder.learn(schema_id, writer)
-                learnt = True
-        return learnt
+        packed = {p: self._emitter.pack(records, now_ms) for p, records in by_partition.items()}
+        return Outputs(packed, [], rows, more=len(emission) >= SESSIONS_AT_ONCE)
 
     def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
+        # Producers may stamp a record with any number; stored times have a range.
+        received_ms = np.clip(chunk.timestamps_ms, 0, TIME_MAX_MS)
         records: list[Record] = []
         for row, code in zip(added.rejected_rows.tolist(), added.rejected_reasons.tolist(), strict=True):
-            reason = REASONS[code]
+            reason, key, value = REASONS[code], chunk.keys[row], chunk.values[row]
+            message = EXPLANATIONS[reason]
+            if len(value) > PAYLOAD_BYTES_MAX:
+                message += f" Of its {len(value)} bytes the first {PAYLOAD_BYTES_MAX} are kept."
             rejection = Rejection(
                 failure_kind=reason,
-                message=EXPLANATIONS[reason],
+                message=message,
                 processor=PROCESSOR,
                 processor_version=PROCESSOR_VERSION,
-                received_at=int(chunk.timestamps_ms[row]),
+                received_at=int(received_ms[row]),
                 topic=chunk.topic,
                 partition=chunk.partition,
                 offset=int(chunk.offsets[row]),
-                payload=chunk.values[row],
+                payload=value[:PAYLOAD_BYTES_MAX],
             )
-            records.append((chunk.keys[row], encode_rejection(rejection)))
+            records.append((None if key and len(key) > KEY_BYTES_MAX else key, encode_rejection(rejection)))
         return self._emitter.pack(records, self._clock_ms())
 
     def _count(self, added: Added) -> None:

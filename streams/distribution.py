@@ -8,28 +8,24 @@ so a restart continues with the same numbers.
 
 from collections import Counter
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas.assignments import AssignmentBatch
+from schemas.assignments import AssignmentBatch, Bytes
 from schemas.events import I64
 from streams.decay import DecayedMix, DecayRule, Mix
+from streams.mix_rows import MixKey, MixRows
+from streams.session_ids import SessionIds, numbers_of
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 #: Names and lengths of the counted windows. A window belongs to the sessions that *ended* in it.
 WINDOWS_MS = {"1m": MINUTE_MS, "5m": 5 * MINUTE_MS, "1h": 60 * MINUTE_MS, "1d": DAY_MS}
 DECAYED = "decayed"
-
-
-class MixKey(NamedTuple):
-    """Whose mix: one merchant's sessions from one source; sources never mix."""
-
-    merchant_id: str
-    source: str
 
 
 class DayKey(NamedTuple):
@@ -39,19 +35,11 @@ class DayKey(NamedTuple):
     day: int
 
 
-class WindowKey(NamedTuple):
-    """One window of one codebook version inside a day."""
-
-    codebook_version: str
-    window: str
-    start_ms: int
-
-
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
     """Final sessions already stored that share merchant, source, codebook version, code and minute of their end.
 
-    ``session_ids`` may be empty for minutes outside the days that were asked for.
+    ``session_ids`` (n,) S16 may be empty for minutes outside the days that were asked for.
     """
 
     mix: MixKey
@@ -60,7 +48,7 @@ class StoredCounts:
     code_path: str
     minute: int
     sessions: int
-    session_ids: list[bytes]
+    session_ids: Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +63,6 @@ class Counted:
     fresh: I64
 
 
-@dataclass(slots=True)
-class MixRows:
-    """Rows of ``merchant_distributions`` in columns of equal length, without ``emitted_at``; times in ms UTC."""
-
-    merchant_id: list[str] = field(default_factory=list)
-    window: list[str] = field(default_factory=list)
-    window_start: list[int] = field(default_factory=list)
-    codebook_version: list[str] = field(default_factory=list)
-    source: list[str] = field(default_factory=list)
-    code: list[int] = field(default_factory=list)
-    weight: list[float] = field(default_factory=list)
-    sessions: list[int] = field(default_factory=list)
-    total: list[int] = field(default_factory=list)
-    n_effective: list[float] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-    def add(self, mix_key: MixKey, version: str, window: str, start_ms: int, mix: Mix) -> None:
-        """Append one row per code of a mix."""
-        n = len(mix.codes)
-        self.merchant_id += [mix_key.merchant_id] * n
-        self.window += [window] * n
-        self.window_start += [start_ms] * n
-        self.codebook_version += [version] * n
-        self.source += [mix_key.source] * n
-        self.code += mix.codes
-        self.weight += mix.weights
-        self.sessions += mix.sessions
-        self.total += [mix.total] * n
-        self.n_effective += [mix.n_effective] * n
-
-
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What changed since the last call: rows to store, and the decayed mix of each (merchant, source) touched."""
@@ -116,27 +71,44 @@ class Changes:
     decayed: dict[MixKey, tuple[str, Mix]]
 
 
+#: A window of a day as one integer: its first minute times the number of windows, plus its place in WINDOWS_MS.
+_MINUTES = tuple(length_ms // MINUTE_MS for length_ms in WINDOWS_MS.values())
+_NAMES = tuple(WINDOWS_MS)
+
+
+def _windows_of(minute: int) -> tuple[int, ...]:
+    # A list would do; written out, it costs a third of a comprehension, and every final session comes by here.
+    n, (_, five, hour, day) = len(_MINUTES), _MINUTES
+    return (
+        minute * n,
+        (minute - minute % five) * n + 1,
+        (minute - minute % hour) * n + 2,
+        (minute - minute % day) * n + 3,
+    )
+
+
 class _Day:
-    """Counts of one merchant, source and day."""
+    """Counts of one merchant, source and day: by codebook version, window and code."""
 
     __slots__ = ("counts", "dirty", "session_ids", "touched_ms")
 
     def __init__(self, touched_ms: int) -> None:
-        self.session_ids: set[bytes] = set()
-        self.counts: dict[WindowKey, dict[int, int]] = {}
-        self.dirty: set[WindowKey] = set()
+        self.session_ids = SessionIds()
+        self.counts: dict[str, dict[int, dict[int, int]]] = {}
+        self.dirty: dict[str, set[int]] = {}
         self.touched_ms = touched_ms
 
     def add(self, version: str, code: int, minute: int, sessions: int) -> None:
-        ended_ms = minute * MINUTE_MS
-        for window, length_ms in WINDOWS_MS.items():
-            counts = self.counts.setdefault(WindowKey(version, window, ended_ms - ended_ms % length_ms), {})
-            counts[code] = counts.get(code, 0) + sessions
+        windows = self.counts.setdefault(version, {})
+        for window in _windows_of(minute):
+            counts = windows.get(window)
+            if counts is None:
+                windows[window] = {code: sessions}
+            else:
+                counts[code] = counts.get(code, 0) + sessions
 
     def mark(self, version: str, minute: int) -> None:
-        ended_ms = minute * MINUTE_MS
-        for window, length_ms in WINDOWS_MS.items():
-            self.dirty.add(WindowKey(version, window, ended_ms - ended_ms % length_ms))
+        self.dirty.setdefault(version, set()).update(_windows_of(minute))
 
 
 class Mixes:
@@ -184,7 +156,7 @@ class Mixes:
             key = DayKey(row.mix, row.minute * MINUTE_MS // DAY_MS)
             if key in days:
                 day = self._days[key]
-                day.session_ids.update(row.session_ids)
+                day.session_ids.add(numbers_of(row.session_ids))
                 day.add(row.codebook_version, row.code, row.minute, row.sessions)
 
     def count(self, batch: AssignmentBatch, now_ms: int) -> Counted:
@@ -200,22 +172,20 @@ class Mixes:
         merchants = batch.merchant_id[rows].tolist()
         minutes = (batch.ended_ms[rows] // MINUTE_MS).tolist()
         touched = self._touch(set(zip(merchants, minutes, strict=True)), batch, now_ms)
-        fresh: list[int] = []
-        groups: Counter[tuple[str, int, int]] = Counter()
-        columns = (rows.tolist(), merchants, batch.session_id[rows].tolist(), batch.code[rows].tolist(), minutes)
-        for row, merchant, session_id, code, minute in zip(*columns, strict=True):
-            session_ids = touched[merchant, minute].session_ids
-            if session_id in session_ids:
-                standing[row] = False
-            else:
-                session_ids.add(session_id)
-                groups[merchant, minute, code] += 1
-                fresh.append(row)
+        rows_of_day: dict[_Day, list[int]] = {}
+        for row, key in enumerate(zip(merchants, minutes, strict=True)):
+            rows_of_day.setdefault(touched[key], []).append(row)
+        numbers = numbers_of(batch.session_id[rows])
+        new = np.zeros(len(rows), dtype=np.bool_)
+        for day, of_day in rows_of_day.items():
+            new[of_day] = day.session_ids.add(numbers[of_day])
+        standing[rows[~new]] = False
+        groups = Counter(compress(zip(merchants, minutes, batch.code[rows].tolist(), strict=True), new))
         for (merchant, minute, code), sessions in groups.items():
             touched[merchant, minute].add(batch.codebook_version, code, minute, sessions)
             mix = MixKey(merchant, batch.source)
             self._decayed_of(mix, batch.codebook_version).add(code, minute * MINUTE_MS, sessions)
-        return Counted(standing, np.array(fresh, dtype=np.int64))
+        return Counted(standing, rows[new])
 
     def _touch(
         self, minutes: Set[tuple[str, int]], batch: AssignmentBatch, now_ms: int
@@ -241,11 +211,12 @@ class Mixes:
         rows = MixRows()
         for key in sorted(self._dirty_days):
             day = self._days[key]
-            for window in sorted(day.dirty):
+            for version, dirty in sorted(day.dirty.items()):
                 # A repeat of a session under a newer codebook marks a window of that version which has no counts.
-                counts = day.counts.get(window)
-                if counts is not None:
-                    rows.add(key.mix, window.codebook_version, window.window, window.start_ms, Mix.of_counts(counts))
+                windows = day.counts.get(version, {})
+                for window in sorted(dirty & windows.keys()):
+                    minute, place = divmod(window, len(_NAMES))
+                    rows.add(key.mix, version, _NAMES[place], minute * MINUTE_MS, Mix.of_counts(windows[window]))
             day.dirty.clear()
         self._dirty_days.clear()
         latest: dict[MixKey, tuple[int, str, Mix]] = {}

@@ -10,10 +10,12 @@ than their size and a practical floor explain.
 from collections import Counter, deque
 from dataclasses import dataclass
 from math import lgamma, log, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river.drift import PageHinkley
+
+from streams.page_hinkley import PageHinkley
 
 F64 = npt.NDArray[np.float64]
 
@@ -197,7 +199,7 @@ class DriftDetector:
             table[part, column[code]] = sessions
         return table
 
-    def _fresh_cusum(self) -> PageHinkley:
+    def _fresh_cusum(self) -> Any:
         # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
         rules = self._rules
         cusum = PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")

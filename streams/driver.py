@@ -44,9 +44,10 @@ class HopDriver:
         #: Set while the hop's state is restored and its store takes writes.
         self._flowing = asyncio.Event()
         self._restored = False
+        self._held = False
         self._processed: list[Entry] = []
         self._retry_at_ms = 0
-        self._owned: set[TopicPartition] = set()
+        self._owned: AbstractSet[TopicPartition] = frozenset()
 
     @property
     def waiting_for_store(self) -> bool:
@@ -109,7 +110,8 @@ class HopDriver:
             self._give_up(error)
             return
         self._retry_at_ms = 0
-        self._flowing.set()
+        if not self._held:
+            self._flowing.set()
         done, self._processed = self._processed, []
         for entry in done:
             self._ledger.ack(entry)
@@ -125,32 +127,65 @@ class HopDriver:
         async with self._lock:
             if self._failed or self.waiting_for_store or not self._restored:
                 return
+            now_ms = self._clock_ms()
             try:
-                await self.hop.tick(self._clock_ms())
+                await self.hop.tick(now_ms)
             except RetryLater as error:
                 logger.warning("%s", error)
             except Exception as error:
                 self._give_up(error)
 
-    async def revoke(self) -> None:
-        """Drop all state; called after the last checkpoint of a generation, whether or not that succeeded."""
+    async def hold(self) -> None:
+        """Let nothing more in and wait for the chunk in hand, so that the checkpoint that follows leaves nothing over.
+
+        Called before the last checkpoint of a generation and of a worker that stops.
+        """
+        self._held = True
+        self._flowing.clear()
         async with self._lock:
+            pass
+
+    async def suspend(self) -> None:
+        """End a generation; called after the last checkpoint of a generation, whether or not that succeeded.
+
+        State that was restored in full and is wholly committed stays for ``assign`` to decide about, the rest is
+        dropped here.
+        """
+        async with self._lock:
+            whole = self._restored and not self._processed and not self._retry_at_ms and not self._failed
             self._processed.clear()
             self._retry_at_ms = 0
             self._restored = False
             self._flowing.clear()
-            owned, self._owned = self._owned, set()
-            if owned:
-                await self.hop.revoked(owned)
+            if not whole:
+                await self._drop(self._owned)
 
-    async def assign(self, partitions: AbstractSet[TopicPartition]) -> None:
+    async def assign(
+        self, partitions: AbstractSet[TopicPartition], standbys: AbstractSet[TopicPartition], keep: bool
+    ) -> None:
         """Restore the state of the partitions of this hop's topics among those now owned; chunks wait for it.
 
-        May be cancelled by another rebalance; ``revoke`` then drops what was restored so far.
+        State is kept for partitions that stay if ``keep``: that is, if nobody else can have owned them in between.
+        ``standbys`` are partitions that this worker should be ready to take over. May be cancelled by another
+        rebalance; ``suspend`` then drops what was restored so far.
         """
         async with self._lock:
-            self._owned = {source for source in partitions if source.topic in self.hop.topics}
-            if self._owned:
-                await self.hop.assigned(self._owned)
-            self._restored = True
+            owned = {source for source in partitions if source.topic in self.hop.topics}
+            await self._drop(self._owned - owned if keep else self._owned)
+            gained, self._owned = owned - self._owned, owned
+            if gained:
+                await self.hop.assigned(gained)
+            await self.hop.stand_by({source for source in standbys if source.topic in self.hop.topics})
+            self._restored, self._held = True, False
             self._flowing.set()
+
+    async def end(self) -> None:
+        """Drop all state; called once, after the last checkpoint of a worker that stops."""
+        await self.suspend()
+        async with self._lock:
+            await self._drop(self._owned)
+
+    async def _drop(self, sources: AbstractSet[TopicPartition]) -> None:
+        self._owned = self._owned - sources
+        if sources:
+            await self.hop.revoked(sources)

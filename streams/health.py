@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from streams.chunks import TopicPartition
 from streams.metrics import Metrics
 
-#: A worker with work before it that has committed nothing for this long is stuck.
-STUCK_AFTER_MS = 60_000
+#: Restoring a large state takes its time; a worker that has not joined yet is called stuck only after so many times the
+#: usual patience.
+PATIENCE_WHILE_RESTORING = 10
 #: Longest request line and headers we read.
 _REQUEST_BYTES = 8_192
 _REQUEST_TIMEOUT_S = 5.0
@@ -18,31 +20,54 @@ _REQUEST_TIMEOUT_S = 5.0
 STARTING, OK, WAITING_FOR_STORE, NOT_PROGRESSING = "starting", "ok", "waiting for the store", "not progressing"
 
 
+class Progress:
+    """Since when some hop has had work before it and finished none of it.
+
+    Each hop has a clock of its own: one that works must not hide another one that hangs.
+    """
+
+    def __init__(self) -> None:
+        self._reach: dict[str, int] = {}
+        self._since_ms: dict[str, int] = {}
+
+    def note(self, hop: str, waiting: bool, reach: int, now_ms: int) -> None:
+        """Note whether work waits for a hop and how far it has come (any number that changes with what it finishes)."""
+        if not waiting or self._reach.get(hop) != reach:
+            self._since_ms[hop] = now_ms
+        self._reach[hop] = reach
+
+    def quiet_ms(self, now_ms: int) -> int:
+        """Return for how long the slowest hop has finished nothing although work waited; 0 before any note."""
+        return now_ms - min(self._since_ms.values(), default=now_ms)
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What the worker says about itself at one moment.
 
-    partitions       owned ones; 0 during a rebalance, or when there are more workers than work
-    joined           whether the group has given it an assignment, even an empty one
+    joined           whether the group has given it an assignment, even an empty one, and its state is restored
     outstanding      chunks delivered and not yet committed
-    lag              records the broker holds that were not fetched yet
-    quiet_ms         time since offsets were last committed or there was last nothing to do
+    lags             records the broker holds that were not fetched yet, of each owned partition; none during a
+                     rebalance, or when there are more workers than work
+    quiet_ms         time for which some hop has committed nothing although work waited for it
     store_away       whether a hop waits for its store
+    stuck_after_ms   quiet for this long is stuck
     """
 
-    partitions: int
     joined: bool
     outstanding: int
-    lag: int
+    lags: Mapping[TopicPartition, int]
     quiet_ms: int
     store_away: bool
+    stuck_after_ms: int
 
     @property
     def status(self) -> str:
         """One of the four words above."""
         if self.store_away:
             return WAITING_FOR_STORE
-        if (self.outstanding or self.lag) and self.quiet_ms >= STUCK_AFTER_MS:
+        patience_ms = self.stuck_after_ms if self.joined else self.stuck_after_ms * PATIENCE_WHILE_RESTORING
+        if self.quiet_ms >= patience_ms:
             return NOT_PROGRESSING
         return OK if self.joined else STARTING
 
@@ -82,17 +107,26 @@ class HealthPage:
             condition = self._condition()
             body = {
                 "status": condition.status,
-                "partitions": condition.partitions,
+                "partitions": len(condition.lags),
                 "outstanding_chunks": condition.outstanding,
-                "lag_records": condition.lag,
+                "lag_records": sum(condition.lags.values()),
                 "quiet_ms": condition.quiet_ms,
             }
             status = "200 OK" if condition.status == OK else "503 Service Unavailable"
             return _response(status, "application/json", json.dumps(body).encode())
         if path == "/metrics":
-            self._metrics.progressing.set(self._condition().status != NOT_PROGRESSING)
+            self._measure(self._condition())
             return _response("200 OK", CONTENT_TYPE_LATEST, generate_latest(self._metrics.registry))
         return _response("404 Not Found", "text/plain", b"This worker has /health and /metrics.\n")
+
+    def _measure(self, condition: Condition) -> None:
+        """Set what is known at the moment of the question, whether or not a hop is alive to say it."""
+        self._metrics.progressing.set(condition.status != NOT_PROGRESSING)
+        self._metrics.store_away.set(condition.store_away)
+        self._metrics.quiet_seconds.set(condition.quiet_ms / 1000)
+        self._metrics.lag.clear()
+        for source, lag in condition.lags.items():
+            self._metrics.lag.labels(*source).set(lag)
 
 
 def _response(status: str, content_type: str, body: bytes) -> bytes:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from streams import buyers
-from streams.distribution import DAY_MS, MINUTE_MS, MixKey, StoredCounts
+from streams.distribution import DAY_MS, MINUTE_MS, StoredCounts
 from streams.drift import DETECTOR
+from streams.mix_rows import MixKey
 from streams.store import Store
 
 #: Merchants asked for in one query: their names travel in its text.
@@ -91,8 +94,8 @@ class History:
             table = self._store.select(_COUNTED, parameters)
             columns = [table.column(name).to_pylist() for name in table.column_names]
             for merchant, source, version, code, path, minute, sessions, ids in zip(*columns, strict=True):
-                ids_as_bytes = [session_id.encode() for session_id in ids]
-                yield StoredCounts(MixKey(merchant, source), version, code, path, minute, sessions, ids_as_bytes)
+                session_ids = np.array(ids, dtype="S16")
+                yield StoredCounts(MixKey(merchant, source), version, code, path, minute, sessions, session_ids)
 
     def recent(self, merchants: Iterable[str], source: str, most: int) -> Iterator[StoredSession]:
         """Yield each merchant's newest ``most`` final sessions since its last drift alarm, oldest first."""

@@ -22,8 +22,14 @@ class Hop(Protocol):
     async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Restore the state of newly owned partitions of ``topics``; called before their first chunk."""
 
+    async def stand_by(self, partitions: AbstractSet[TopicPartition]) -> None:
+        """Prepare for taking over partitions of ``topics`` that another worker owns; called after every assignment.
+
+        Where there is nothing to prepare, does nothing.
+        """
+
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
-        """Drop the state of partitions that now belong to another worker; a commit was tried just before."""
+        """Drop the state of partitions that are no longer ours, or whose last commit before a rebalance failed."""
 
     async def process(self, chunk: Chunk) -> None:
         """Apply one chunk to memory and queue its outputs; the chunk is acknowledged only by the next ``commit``.
@@ -40,4 +46,7 @@ class Hop(Protocol):
         """
 
     async def tick(self, now_ms: int) -> None:
-        """Do what is due by the clock: idle watermarks, provisional emissions, snapshots of mixes."""
+        """Do what is due by the clock: idle watermarks, provisional emissions, early inserts.
+
+        May raise ``RetryLater``; what it could not do then waits for the next commit.
+        """

@@ -5,7 +5,7 @@ chunk behind an unacked one moves the committed offset past work that was never 
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from streams.chunks import TopicPartition
@@ -97,3 +97,9 @@ class OffsetLedger:
     def outstanding(self) -> int:
         """Chunks delivered and not yet part of an acked prefix."""
         return sum(len(lane.entries) for lane in self._lanes.values())
+
+    def standing(self, topics: Collection[str]) -> tuple[bool, int]:
+        """Return whether chunks of these topics wait to be done or committed, and how far their commits have come."""
+        lanes = [lane for source, lane in self._lanes.items() if source.topic in topics]
+        waiting = any(lane.entries or lane.acked_until > lane.committed for lane in lanes)
+        return waiting, sum(lane.committed for lane in lanes)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _NAMESPACE = "simpersona"
 #: Bucket bounds for chunk and batch sizes, in records.
@@ -30,7 +30,11 @@ class Metrics:
         self.encode_seconds = histogram("encode_seconds", "Time of one encoder call.", buckets=_SECONDS)
         self.process_seconds = histogram("process_seconds", "Time of one chunk in a hop.", ["hop"], buckets=_SECONDS)
         self.commit_seconds = histogram("commit_seconds", "Time of one commit of a hop.", ["hop"], buckets=_SECONDS)
+        self.insert_seconds = histogram("insert_seconds", "Time of one INSERT.", ["table"], buckets=_SECONDS)
+        self.insert_rows = histogram("insert_rows", "Rows per INSERT.", ["table"], buckets=_SIZES)
+        self.changelog_records = counter("changelog_records", "Changelog records written.")
         self.restored_records = counter("restored_records", "Changelog records read at assignment.")
+        self.standby_records = counter("standby_records", "Changelog records read for partitions of other workers.")
         self.lag = gauge("lag_records", "Records the broker holds beyond the last one fetched.", ["topic", "partition"])
         self.watermark_delay = gauge(
             "watermark_delay_seconds", "Wall clock minus event-time watermark.", ["topic", "partition"]
@@ -40,3 +44,12 @@ class Metrics:
         self.state_bytes = gauge("state_bytes", "Memory held by session windows.")
         self.uncommitted_chunks = gauge("uncommitted_chunks", "Chunks delivered and not yet committed.")
         self.progressing = gauge("progressing", "1 while the worker makes progress or has nothing to do.")
+        self.quiet_seconds = gauge("quiet_seconds", "Time for which a hop has committed nothing although work waited.")
+        self.store_away = gauge("store_away", "1 while a hop waits for its store.")
+        # Memory, processor time and open files of the process itself.
+        ProcessCollector(registry=self.registry)
+
+    def inserted(self, table: str, rows: int, seconds: float) -> None:
+        """Note one INSERT that the store has confirmed."""
+        self.insert_seconds.labels(table).observe(seconds)
+        self.insert_rows.labels(table).observe(rows)

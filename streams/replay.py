@@ -15,6 +15,7 @@ from encoders.generator.malformed import Malformed, malformed_path, read_malform
 from schemas.click_codec import encode_watermark
 from schemas.events import I64
 from streams.arrival import Order, Pace, by_received, shifted, times_ms
+from streams.chunks import TopicPartition
 from streams.click_records import ClickWriter, partition_of
 from streams.emit import Emitter, Record
 from streams.errors import StreamError
@@ -158,7 +159,7 @@ class _Line:
         if queue:
             # Records carry the time of sending: brokers drop by age, and the logs may be years old.
             batches = self.emitter.pack(queue, time.time_ns() // 1_000_000)
-            await self.emitter.send(self._topic, partition, batches)
+            await self.emitter.send({TopicPartition(self._topic, partition): batches})
 
 
 class _Malformed:

@@ -17,16 +17,18 @@ from streams.session_rules import ROBOTIC_EVENTS, ROBOTIC_GAP_MS, Limits
 #: events before this piece, ``total`` all its events known so far; ``last`` is 1 for the piece that ends the run.
 PIECE = np.dtype(
     [
-        ("start", "<i8"),
-        ("end", "<i8"),
         ("run_t", "<i8"),
         ("run_id", "<u8"),
         ("run_n", "<i8"),
-        ("total", "<i8"),
-        ("last", "<i8"),
+        ("start", "<i4"),
+        ("end", "<i4"),
+        ("total", "<i4"),
+        ("last", "<i4"),
     ]
 )
 Pieces = npt.NDArray[np.void]
+#: ``total`` counts no further; an endless run's revisions end there.
+TOTAL_MAX = (1 << 29) - 1
 
 _MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
@@ -61,7 +63,7 @@ def cut(
         start = j
         if run_ends:
             for k in range(first_of_run, pieces):
-                out[k].total = run_n
+                out[k].total = min(run_n, TOTAL_MAX)
             first_of_run, run_n = pieces, 0
             if j < n:
                 run_t, run_id = events[at + j].t, events[at + j].id

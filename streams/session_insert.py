@@ -8,29 +8,40 @@ import numpy as np
 from schemas.events import I32, I64, U8, U64, EventBatch, Events
 from schemas.hashing import hash_slice
 from schemas.rejections import CODE_OF_REASON
-from streams.session_cut import Pieces, closes_ms, cut
+from streams.session_cut import closes_ms
+from streams.session_hot import pieces_of
+from streams.session_lent import lent
+from streams.session_lookup import SLOT_BYTES, enter, find, home, likely
+from streams.session_machine import address, prefetch, uncounted
 from streams.session_place import place
-from streams.session_rules import Limits
+from streams.session_rules import Limits, lent_limits
 from streams.session_table import (
-    DIRTY,
     FREE_SLOT,
     HIGH,
-    KEY_UNITS,
+    KEY_WORDS,
+    MASK,
     OPEN,
     PENDINGS,
     SEEN,
+    UNIT_BYTES,
     UNITS,
     WATERMARK,
+    WORD_BYTES,
+    WORDS,
     Table,
-    enter,
-    find,
 )
+from streams.session_wheel import touch
 
 #: Fault of a row that holds no event (a watermark record): neither counted nor rejected.
 NOT_AN_EVENT = 255
 #: A retry normally has its original's time and is found by bisection. Where the client's clock is ahead, ``t`` is the
 #: time of receipt and differs, so this many of the latest events are compared by id as well.
 RETRY_SCAN = 64
+#: Rows between one load that is asked for and the next one of the same client, and of its use.
+AHEAD = 8
+LINE_BYTES = 64
+#: Bytes of a client's latest events that are loaded ahead.
+LATEST_BYTES = 10 * UNIT_BYTES
 
 #: A batch's arrays, in the order of ``columns``.
 Columns = tuple[Events, I64, U64, U8, I64, I32, I64, I32, U8]
@@ -45,59 +56,53 @@ _BEHIND = np.uint8(CODE_OF_REASON["behind_watermark"])
 @nb.njit(cache=True, nogil=True)
 def insert_rows(
     table: Table,
-    scratch: tuple[Pieces, Pieces],
     limits: Limits,
     batch: Columns,
     offsets: I64,
-    row: int,
     disorder_ms: int,
-    gaps: tuple[int, U64, I64],
     rejected_rows: I64,
     rejected_reasons: U8,
     tally: I64,
 ) -> int:
-    """Take rows from ``row`` on; return the first row for which there was no room, or the number of rows.
-
-    ``gaps`` is (the usual gap, sorted hashes of merchants with another one, their gaps).
-    """
+    """Take in all rows; return their number, or the first one for which the state had no room."""
+    table, limits = lent(table), lent_limits(limits)
     events, received, key_hash, text, merchant_at, merchant_n, client_at, client_n, fault = batch
+    events, key_hash, text = uncounted(events), uncounted(key_hash), uncounted(text)
     counts = table.counts
-    for r in range(row, len(events)):
+    for r in range(len(events)):
+        _load_ahead(table, key_hash, r)
         reason = fault[r]
         t = min(events[r].t, received[r])
         # While t is the time of occurrence the difference is the delay; where it is the time of receipt it is 0.
         if reason == 0 and received[r] - t > limits.lateness_ms:
             reason = _LATE
         if reason == 0:
-            s = find(table, key_hash[r], text, merchant_at[r], merchant_n[r], client_at[r], client_n[r])
-            if not _has_room(table, scratch, s):
+            m_at, m_n = merchant_at[r], np.int64(merchant_n[r])
+            c_at, c_n = client_at[r], np.int64(client_n[r])
+            s = find(table, key_hash[r], text, m_at, m_n, c_at, c_n)
+            if not has_room(table, np.int64(table.slots[s].n) if s >= 0 else np.int64(0)):
                 return r
             watermark = counts[WATERMARK]
             counts[WATERMARK] = max(watermark, t - disorder_ms)
             if s >= 0 and offsets[r] <= table.slots[s].applied:
                 tally[REPLAYED] += 1
                 continue
-            if t < watermark - limits.lateness_ms and _is_behind(
-                table, scratch[0], limits, s, t, events[r].id, watermark
-            ):
+            if t < watermark - limits.lateness_ms and _is_behind(table, limits, s, t, events[r].id, watermark):
                 reason = _BEHIND
             else:
                 if s < 0:
-                    gap_ms = _gap_of(gaps, text, merchant_at[r], merchant_n[r])
-                    s = enter(
-                        table, key_hash[r], text, merchant_at[r], merchant_n[r], client_at[r], client_n[r], gap_ms
-                    )
+                    s = enter(table, key_hash[r], text, m_at, m_n, c_at, c_n, gap_of(limits, text, m_at, m_n))
                 position = _position(table, s, t, events[r].id)
                 if position < 0:
                     tally[DUPLICATES] += 1
                 else:
-                    place(table, scratch, limits, s, position, events, r, t)
-                    table.marks[s] |= DIRTY
+                    place(table, limits, s, position, events, r, t)
+                    touch(table, s)
                     tally[ACCEPTED] += 1
             if s >= 0:
                 table.slots[s].applied = offsets[r]
                 if reason:
-                    table.marks[s] |= DIRTY
+                    touch(table, s)
         if reason and reason != NOT_AN_EVENT:
             rejected_rows[tally[REJECTED]] = r
             rejected_reasons[tally[REJECTED]] = reason
@@ -105,6 +110,33 @@ def insert_rows(
     if len(offsets):
         counts[SEEN] = max(counts[SEEN], offsets[-1])
     return len(events)
+
+
+@nb.njit(cache=True, nogil=True)
+def _load_ahead(table: Table, key_hash: U64, r: int) -> None:
+    """Ask for what later rows will read, a step at a time: index, slot, then key and latest events.
+
+    A client is a chain of four loads that depend on each other. With a million of them none is in the cache, and
+    waiting for each in turn would make an event three times as dear as with ten thousand.
+    """
+    if r + 3 * AHEAD < len(key_hash):
+        prefetch(address(table.lookup) + home(key_hash[r + 3 * AHEAD], table.counts[MASK]) * 8)
+    if r + 2 * AHEAD < len(key_hash):
+        s = likely(table, key_hash[r + 2 * AHEAD])
+        if s >= 0:
+            prefetch(address(table.slots) + s * SLOT_BYTES)
+    if r + AHEAD < len(key_hash):
+        s = likely(table, key_hash[r + AHEAD])
+        if s >= 0:
+            slot = table.slots[s]
+            key = address(table.words) + slot.key_at * WORD_BYTES
+            prefetch(key)
+            prefetch(key + slot.key_n - 1)
+            events, n = address(table.events) + slot.at * UNIT_BYTES, np.int64(slot.n)
+            end = events + (n + 1) * UNIT_BYTES
+            for line in range(max(events, end - LATEST_BYTES), end, LINE_BYTES):
+                prefetch(line)
+            prefetch(end - 1)
 
 
 def columns(batch: EventBatch, offsets: I64) -> tuple[Columns, I64]:
@@ -129,31 +161,31 @@ def columns(batch: EventBatch, offsets: I64) -> tuple[Columns, I64]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _has_room(table: Table, scratch: tuple[Pieces, Pieces], s: int) -> bool:
-    """Say whether one more event fits whatever it brings: a slot, a key, a larger buffer, a superseded id per piece."""
+def has_room(table: Table, n: int) -> bool:
+    """Say whether a client of ``n`` events may get one more, whatever it brings: key, larger block, superseded ids."""
     counts = table.counts
-    n = table.slots[s].n if s >= 0 else 0
     return (
-        (s >= 0 or counts[FREE_SLOT] >= 0 or counts[HIGH] < len(table.slots))
-        and counts[UNITS] + KEY_UNITS + 2 * n + 2 <= len(table.events)
+        (counts[FREE_SLOT] >= 0 or counts[HIGH] < len(table.slots))
+        and counts[WORDS] + KEY_WORDS <= len(table.words)
+        and counts[UNITS] + 4 * n + 16 <= len(table.events)
         and counts[PENDINGS] + n + 1 <= len(table.pending)
-        and n + 2 <= len(scratch[0])
+        and n + 2 <= len(table.after)
     )
 
 
 @nb.njit(cache=True, nogil=True)
-def _gap_of(gaps: tuple[int, U64, I64], text: U8, at: int, n: int) -> int:
-    usual, hashes, overrides = gaps
-    if len(hashes):
+def gap_of(limits: Limits, text: U8, at: int, n: int) -> int:
+    """Return the place of a merchant's gap in ``Limits.gaps_ms``."""
+    if len(limits.merchants):
         wanted = hash_slice(text, at, n)
-        i = np.searchsorted(hashes, wanted)
-        if i < len(hashes) and hashes[i] == wanted:
-            return int(overrides[i])
-    return int(usual)
+        i = np.searchsorted(limits.merchants, wanted)
+        if i < len(limits.merchants) and limits.merchants[i] == wanted:
+            return int(i + 1)
+    return 0
 
 
 @nb.njit(cache=True, nogil=True)
-def _is_behind(table: Table, pieces: Pieces, limits: Limits, s: int, t: int, event: np.uint64, watermark: int) -> bool:
+def _is_behind(table: Table, limits: Limits, s: int, t: int, event: np.uint64, watermark: int) -> bool:
     """Say whether an event may touch a session that the watermark has closed; asked where ``t < watermark - lateness``.
 
     In the order of receipt that cannot happen to an event that is not late: the watermark is at most its
@@ -161,14 +193,14 @@ def _is_behind(table: Table, pieces: Pieces, limits: Limits, s: int, t: int, eve
     when the event comes after the start of the client's first session that is open: what is closed lies before that
     start and was cut off from it for good. The answer rests on the watermark, not on whether ``emit`` has run.
     """
-    if s < 0 or not table.marks[s] & OPEN:
+    if s < 0 or not table.slots[s].marks & OPEN:
         return True
     slot = table.slots[s]
-    events, at = table.events, slot.at
-    k = cut(events, at, slot.n, slot.run_t, slot.run_id, slot.run_n, slot.gap_ms, limits, pieces)
-    for q in range(k):
-        p = pieces[q]
-        if watermark <= closes_ms(events, at, p.start, p.end, p.last, slot.gap_ms, limits.lateness_ms):
+    events, at, gap_ms = table.events, np.int64(slot.at), limits.gaps_ms[slot.gap]
+    pieces, first_piece, count = pieces_of(table, limits, s)
+    for q in range(count):
+        p = pieces[first_piece + q]
+        if watermark <= closes_ms(events, at, p.start, p.end, p.last, gap_ms, limits.lateness_ms):
             first = events[at + p.start]
             return bool(t < first.t or (t == first.t and event < first.id))
     return True

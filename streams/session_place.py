@@ -4,105 +4,127 @@ import numba as nb
 import numpy as np
 
 from schemas.events import FLAG_BOT, FLAG_EMITTED, Events
-from streams.session_cut import Pieces, closes_ms, cut, session_hash
-from streams.session_rules import Limits
-from streams.session_table import (
-    CHANGED,
-    OPEN,
-    OPEN_EVENTS,
-    OPEN_KEYS,
-    PENDINGS,
-    Table,
-    allocate,
-    capacity,
-    free,
+from streams.session_cut import closes_ms
+from streams.session_hot import (
+    FLAG_CHANGED,
+    append_piece,
+    become_hot,
+    cut_slot,
+    extend_piece,
+    is_hot,
+    mark_changed,
+    mark_from,
+    move_events,
+    recut_hot,
+    refit,
+    roomy,
+    supersede_later,
 )
-
-#: Private bit of ``flags``: the session starting here has changed since it was last emitted provisionally.
-FLAG_CHANGED = 4
+from streams.session_rules import Limits
+from streams.session_table import OPEN, OPEN_EVENTS, OPEN_KEYS, Table, allocate, capacity, free
+from streams.session_wheel import await_emission, set_close
 
 
 @nb.njit(cache=True, nogil=True)
-def place(
-    table: Table, scratch: tuple[Pieces, Pieces], limits: Limits, s: int, position: int, source: Events, r: int, t: int
-) -> None:
+def place(table: Table, limits: Limits, s: int, position: int, source: Events, r: int, t: int) -> None:
     """Put row ``r`` of ``source`` at ``position`` of its client's buffer, at time ``t``, and cut again where needed."""
     slot = table.slots[s]
-    in_order = position == slot.n
+    in_order, hot = position == slot.n, is_hot(table, s)
     known = 0
-    if not in_order:
-        known = cut(table.events, slot.at, slot.n, slot.run_t, slot.run_id, slot.run_n, slot.gap_ms, limits, scratch[0])
+    if not in_order and not hot:
+        known = cut_slot(table, limits, s, table.before)
     _make_place(table, s, position)
     event = table.events[slot.at + position]
     table.events[slot.at + position] = source[r]
     event.t = t
     event.flags = source[r].flags & FLAG_BOT
-    if not table.marks[s] & OPEN:
-        table.marks[s] |= OPEN
+    if not slot.marks & OPEN:
+        slot.marks |= OPEN
         table.counts[OPEN_KEYS] += 1
     table.counts[OPEN_EVENTS] += 1
     if in_order:
-        _append(table, limits, s)
+        _append(table, limits, s, hot)
+    elif hot:
+        recut_hot(table, limits, s, position)
     else:
-        _recut(table, scratch, limits, s, position, known)
+        _recut(table, limits, s, position, known)
+    if not hot and slot.n > limits.block:
+        become_hot(table, limits, s)
 
 
 @nb.njit(cache=True, nogil=True)
 def _make_place(table: Table, s: int, position: int) -> None:
     """Move the events from ``position`` on one place up, into a larger block when the old one is full."""
-    slot, events = table.slots[s], table.events
-    at, n = slot.at, slot.n
-    if slot.size < 0 or n == capacity(slot.size):
-        slot.at = allocate(table, slot.size + 1)
-        for i in range(position):
-            events[slot.at + i] = events[at + i]
-        for i in range(position, n):
-            events[slot.at + i + 1] = events[at + i]
-        if slot.size >= 0:
-            free(table, at, slot.size)
-        slot.size += 1
-    else:
-        for i in range(n, position, -1):
-            events[at + i] = events[at + i - 1]
+    slot = table.slots[s]
+    n, head = np.int64(slot.n), np.int64(0)
+    if slot.long >= 0:
+        head = np.int64(table.longs[slot.long].head)
+    if slot.size < 0 or head + n == capacity(np.int64(slot.size)):
+        if 2 * head > n:
+            # What has closed in front is room enough: the gap there costs less than a larger block.
+            at = np.int64(slot.at)
+            move_events(table, at - head, at, n)
+            slot.at = at - head
+            table.longs[slot.long].head = 0
+        elif head:
+            refit(table, s, roomy(n))
+        else:
+            at, size = np.int64(slot.at), np.int64(slot.size)
+            to = allocate(table, size + 1)
+            move_events(table, to, at, position)
+            move_events(table, to + position + 1, at + position, n - position)
+            if size >= 0:
+                free(table, at, size)
+            slot.at, slot.size, slot.n = to, size + 1, n + 1
+            return
+    at = np.int64(slot.at)
+    move_events(table, at + position + 1, at + position, n - position)
     slot.n = n + 1
 
 
 @nb.njit(cache=True, nogil=True)
-def _append(table: Table, limits: Limits, s: int) -> None:
+def _append(table: Table, limits: Limits, s: int, hot: bool) -> None:
     """Bring the slot up to date after its latest event: the last session grew, or a new one began."""
     slot, events = table.slots[s], table.events
-    at, last = slot.at, slot.n - 1
+    at, last, gap_ms = np.int64(slot.at), np.int64(slot.n) - 1, limits.gaps_ms[slot.gap]
     t = events[at + last].t
+    if hot:
+        mark_from(table, s, last)
     if last == 0:
         slot.tail = 0
-        table.close_ms[s] = t + slot.gap_ms + limits.lateness_ms
+        set_close(table, s, t + gap_ms + limits.lateness_ms)
         return
-    if t - events[at + last - 1].t > slot.gap_ms:
+    begins_run = t - events[at + last - 1].t > gap_ms
+    if begins_run or t - events[at + slot.tail].t > limits.max_ms or last - slot.tail >= limits.max_events:
+        if slot.tail == 0 and not begins_run:
+            set_close(table, s, t + limits.lateness_ms)
         slot.tail = last
-        return
-    if t - events[at + slot.tail].t > limits.max_ms or last - slot.tail >= limits.max_events:
-        if slot.tail == 0:
-            table.close_ms[s] = t + limits.lateness_ms
-        slot.tail = last
+        if hot:
+            append_piece(table, s, begins_run)
         return
     if slot.tail == 0:
-        table.close_ms[s] = t + slot.gap_ms + limits.lateness_ms
-    events[at + slot.tail].flags |= FLAG_EMITTED | FLAG_CHANGED
-    table.marks[s] |= CHANGED
+        set_close(table, s, t + gap_ms + limits.lateness_ms)
+    first = events[at + slot.tail]
+    if hot:
+        extend_piece(table, s)
+        if first.flags & FLAG_EMITTED == 0 or first.flags & FLAG_CHANGED == 0:
+            mark_from(table, s, np.int64(slot.tail))
+    first.flags |= FLAG_EMITTED | FLAG_CHANGED
+    await_emission(table, s)
 
 
 @nb.njit(cache=True, nogil=True)
-def _recut(table: Table, scratch: tuple[Pieces, Pieces], limits: Limits, s: int, position: int, known: int) -> None:
+def _recut(table: Table, limits: Limits, s: int, position: int, known: int) -> None:
     """Cut again after an event came in between; ids that no longer stand wait in ``pending`` to be superseded.
 
     FLAG_EMITTED marks the start of every session that has ever had two events under its present id: only such an id can
     have been emitted. Marking on insertion, not on emission, makes the superseded rows a function of the order of
     arrival alone, so that a crash between an emission and the changelog cannot leave an id behind that nobody recalls.
     """
-    before, pieces = scratch
+    before, pieces = table.before, table.after
     slot, events = table.slots[s], table.events
-    at = slot.at
-    k = cut(events, at, slot.n, slot.run_t, slot.run_id, slot.run_n, slot.gap_ms, limits, pieces)
+    at = np.int64(slot.at)
+    k = cut_slot(table, limits, s, pieces)
     q = 0
     for b in range(known):
         old = before[b]
@@ -114,24 +136,12 @@ def _recut(table: Table, scratch: tuple[Pieces, Pieces], limits: Limits, s: int,
             q += 1
         stands = q < k and pieces[q].start == start
         if not (stands and pieces[q].run_t == old.run_t and pieces[q].run_id == old.run_id):
-            first.flags &= FLAG_BOT
-            entry = table.pending[table.counts[PENDINGS]]
-            entry.slot, entry.t, entry.id = s, first.t, first.id
-            entry.old = session_hash(slot.hash, old.run_t, old.run_id, first.t, first.id)
-            table.counts[PENDINGS] += 1
+            supersede_later(table, s, old.run_t, old.run_id, at + start)
     touched = 0
     while pieces[touched].end <= position:
         touched += 1
-    for q in range(touched, k):
-        p = pieces[q]
-        if p.run_t != pieces[touched].run_t or p.run_id != pieces[touched].run_id:
-            break
-        if p.end - p.start >= 2:
-            events[at + p.start].flags |= FLAG_EMITTED
-        if events[at + p.start].flags & FLAG_EMITTED:
-            events[at + p.start].flags |= FLAG_CHANGED
-            table.marks[s] |= CHANGED
+    mark_changed(table, s, pieces, touched, k)
     slot.tail = pieces[k - 1].start
-    table.close_ms[s] = closes_ms(
-        events, at, pieces[0].start, pieces[0].end, pieces[0].last, slot.gap_ms, limits.lateness_ms
-    )
+    p = pieces[0]
+    gap_ms = limits.gaps_ms[slot.gap]
+    set_close(table, s, closes_ms(events, at, p.start, p.end, p.last, gap_ms, limits.lateness_ms))

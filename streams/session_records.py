@@ -1,7 +1,12 @@
-"""Open sessions as changelog records: what is written at a commit and read back at recovery.
+"""Open sessions as changelog records: what is written at a commit. Reading them back is ``session_restore``.
 
-A client's record has the key ``u16 length of merchant, merchant, client`` and the value ``HEADER, events, pending
-ids``, little-endian, raw EVENT bytes. The partition's own record has the empty key and holds the watermark.
+A client's record has the key ``u16 length of merchant, merchant, client``. Its value is, little-endian, HEADER, the raw
+EVENT bytes and the pending ids. A hot client's, a *head*, has HEADER, the absolute index of its first event and the
+pending ids; its events are in block records, whose key is the client's with BLOCK_BIT set in the length and the block's
+number (u32) behind it, and whose value is BLOCK and the events. Only blocks that changed are written again, and blocks
+that are left behind get tombstones. The partition's own record has the empty key and holds the watermark.
+
+All records of one snapshot must become durable together: head and blocks of a client only make sense as a whole.
 """
 
 import struct
@@ -10,60 +15,55 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from schemas.events import EVENT, I64, Events
-from schemas.hashing import hash_key
-from streams.errors import SessionStateError
-from streams.session_cut import Pieces, closes_ms, cut
-from streams.session_rules import Limits
+from schemas.events import I64, U8
+from streams.session_hot import is_hot
+from streams.session_lent import lent
+from streams.session_lookup import leave, release_long
+from streams.session_machine import address, move_bytes
 from streams.session_sweep import keys_of
 from streams.session_table import (
-    CHANGED,
+    CLEAN,
     DIRTY,
-    HIGH,
-    KEY_UNITS,
+    HOT,
+    LISTED,
     OPEN,
-    OPEN_EVENTS,
-    OPEN_KEYS,
     PENDINGS,
+    TOUCHED,
+    UNIT_BYTES,
     USED,
     Table,
-    allocate,
-    enter,
-    find,
-    grown,
-    leave,
-    size_for,
 )
 
-#: First byte of every value; another layout gets another number.
-VERSION = 1
+#: First byte of every value; another layout gets another number. Version 1 knew neither heads nor blocks.
+VERSION = 2
+#: Second byte: all of a client, a hot client's head, one of its blocks.
+WHOLE, HEAD, BLOCK_OF_EVENTS = 0, 1, 2
 WATERMARK_KEY = b""
 HEADER = np.dtype(
     {
-        "names": ["version", "pending", "n", "run_t", "run_id", "run_n", "applied"],
-        "formats": ["u1", "<u2", "<u4", "<i8", "<u8", "<i8", "<i8"],
-        "offsets": [0, 2, 4, 8, 16, 24, 32],
+        "names": ["version", "kind", "block", "n", "run_t", "run_id", "run_n", "applied"],
+        "formats": ["u1", "u1", "<u2", "<u4", "<i8", "<u8", "<i8", "<i8"],
+        "offsets": [0, 1, 2, 4, 8, 16, 24, 32],
         "itemsize": 40,
     }
 )
-_STORED_PENDING = np.dtype([("old", "<u8"), ("t", "<i8"), ("id", "<u8")])
-_WATERMARK = struct.Struct("<B7xq")
+HEADER_BYTES = HEADER.itemsize
+HEAD_BYTES = HEADER_BYTES + 8
+#: A block's value: version, kind, events in it, absolute index of the first of them.
+BLOCK = struct.Struct("<BB2xIq")
+BLOCK_NUMBER = struct.Struct("<I")
+#: Set in the length that a block's key begins with; no id is so long.
+BLOCK_BIT = 0x8000
+STORED_PENDING = np.dtype([("old", "<u8"), ("t", "<i8"), ("id", "<u8")])
+PENDING_BYTES = STORED_PENDING.itemsize
+WATERMARK = struct.Struct("<B7xq")
 _MERCHANT_LENGTH = struct.Struct("<H")
+_WORD = 8
+
+Record = tuple[bytes, bytes | None]
 
 
-def watermark_value(watermark_ms: int) -> bytes:
-    """Return the value of the partition's own record."""
-    return _WATERMARK.pack(VERSION, watermark_ms)
-
-
-def read_watermark(value: bytes) -> int:
-    """Return the watermark of the partition's own record; raises SessionStateError."""
-    if len(value) != _WATERMARK.size or value[0] != VERSION:
-        raise SessionStateError(_damaged(WATERMARK_KEY, value))
-    return int(_WATERMARK.unpack(value)[1])
-
-
-def changed_records(table: Table, committed_offset: int) -> list[tuple[bytes, bytes | None]]:
+def changed_records(table: Table, committed_offset: int, block: int) -> list[Record]:
     """Return the records of every client that changed and clear their marks; None is a tombstone.
 
     A client without events leaves (tombstone, and out of the table) only if its last event's offset has been committed:
@@ -71,158 +71,168 @@ def changed_records(table: Table, committed_offset: int) -> list[tuple[bytes, by
     record is a header alone, whose ``applied`` recognises the replay.
     """
     changed, gone = _changed(table, committed_offset)
-    header, events, bounds = _packed(table, changed)
-    pending = _pending_of(table)
-    headers, slabs = header.tobytes(), events.tobytes()
-    records: list[tuple[bytes, bytes | None]] = [(key, None) for key in _keys(table, gone)]
-    for s in gone:
-        leave(table, s)
-    edges = (bounds * EVENT.itemsize).tolist()
-    for i, key in enumerate(_keys(table, changed)):
-        value = headers[i * HEADER.itemsize : (i + 1) * HEADER.itemsize] + slabs[edges[i] : edges[i + 1]]
-        records.append((key, value + pending[int(changed[i])] if int(changed[i]) in pending else value))
+    records: list[Record] = []
+    for s in gone[table.slots["long"][gone] >= 0].tolist():
+        records += _block_records(table, s, block)
+    records += [(key, None) for key in _keys(table, gone)]
+    _leave_all(table, gone)
+    values, bounds = _packed(table, changed, block)
+    data, edges = values.tobytes(), bounds.tolist()
+    first = len(records)
+    records += [(key, data[edges[i] : edges[i + 1]]) for i, key in enumerate(_keys(table, changed))]
+    # A client's blocks follow its head, from the back so that places in front stay: where the broker has no
+    # transactions, what lies close together most likely travels in one batch, which is whole or absent.
+    for i in np.flatnonzero(table.slots["long"][changed] >= 0)[::-1].tolist():
+        records[first + i + 1 : first + i + 1] = _block_records(table, int(changed[i]), block)
     return records
 
 
 @nb.njit(cache=True, nogil=True)
 def _changed(table: Table, committed_offset: int) -> tuple[I64, I64]:
-    high = table.counts[HIGH]
-    changed, gone = np.empty(high, np.int64), np.empty(high, np.int64)
-    changes, leaves = 0, 0
-    for s in range(high):
-        marks = table.marks[s]
-        if marks & USED and not marks & OPEN and table.slots[s].applied <= committed_offset:
+    """Return the slots whose records must be written and those that leave; who may leave later stays listed."""
+    table = lent(table)
+    count = table.counts[TOUCHED]
+    touched = np.sort(table.touched[:count])
+    changed, gone = np.empty(count, np.int64), np.empty(count, np.int64)
+    changes, leaves, kept = 0, 0, 0
+    for s in touched:
+        slot = table.slots[s]
+        closed = slot.marks & USED and not slot.marks & OPEN
+        if closed and slot.applied <= committed_offset:
+            slot.marks &= ~np.uint8(LISTED | DIRTY)
             gone[leaves] = s
             leaves += 1
-        elif marks & DIRTY:
-            table.marks[s] = marks & ~np.uint8(DIRTY)
+            continue
+        if slot.marks & DIRTY:
+            slot.marks &= ~np.uint8(DIRTY)
             changed[changes] = s
             changes += 1
+        if closed:
+            table.touched[kept] = s
+            kept += 1
+        else:
+            slot.marks &= ~np.uint8(LISTED)
+    table.counts[TOUCHED] = kept
     return changed[:changes], gone[:leaves]
+
+
+@nb.njit(cache=True, nogil=True)
+def _leave_all(table: Table, slots: I64) -> None:
+    table = lent(table)
+    for s in slots:
+        leave(table, s)
 
 
 @nb.njit(cache=True, nogil=True)
 def forget_closed(table: Table) -> None:
     """Let every client without events leave, where no event can come again (the offline pass writes no changelog)."""
-    for s in range(table.counts[HIGH]):
-        if table.marks[s] & USED and not table.marks[s] & OPEN:
+    table = lent(table)
+    for i in range(table.counts[TOUCHED]):
+        s = np.int64(table.touched[i])
+        slot = table.slots[s]
+        slot.marks &= ~np.uint8(LISTED)
+        if slot.marks & USED and not slot.marks & OPEN:
             leave(table, s)
+    table.counts[TOUCHED] = 0
 
 
 @nb.njit(cache=True, nogil=True)
-def _packed(table: Table, slots: I64) -> tuple[npt.NDArray[np.void], Events, I64]:
-    """Return (k,) headers, all their events and the (k + 1,) bounds of each one's."""
-    bounds = np.zeros(len(slots) + 1, np.int64)
-    header = np.zeros(len(slots), HEADER)
-    for i in range(len(slots)):
-        slot = table.slots[slots[i]]
-        bounds[i + 1] = bounds[i] + slot.n
-        head = header[i]
-        head.version, head.n, head.applied = VERSION, slot.n, slot.applied
-        head.run_t, head.run_id, head.run_n = slot.run_t, slot.run_id, slot.run_n
+def _packed(table: Table, slots: I64, block: int) -> tuple[U8, I64]:
+    """Return the values of some slots' records, one after another, and the (k + 1,) bounds of each one's bytes."""
+    table = lent(table)
+    pending = np.zeros(len(slots), np.int64)
     for i in range(table.counts[PENDINGS]):
         where = np.searchsorted(slots, table.pending[i].slot)
         if where < len(slots) and slots[where] == table.pending[i].slot:
-            header[where].pending += 1
-    events = np.empty(bounds[-1], EVENT)
+            pending[where] += 1
+    bounds = np.zeros(len(slots) + 1, np.int64)
     for i in range(len(slots)):
-        slot = table.slots[slots[i]]
-        for j in range(slot.n):
-            events[bounds[i] + j] = table.events[slot.at + j]
-    return header, events, bounds
+        inline = _WORD if is_hot(table, slots[i]) else UNIT_BYTES * table.slots[slots[i]].n
+        bounds[i + 1] = bounds[i] + HEADER_BYTES + inline + PENDING_BYTES * pending[i]
+    values = np.empty(bounds[-1], np.uint8)
+    words = values.view(np.int64)
+    for i in range(len(slots)):
+        slot, hot = table.slots[slots[i]], is_hot(table, slots[i])
+        at = bounds[i] // _WORD
+        words[at] = VERSION | np.int64(hot) << 8 | block << 16 | np.int64(slot.n) << 32
+        words[at + 1 : at + 4] = 0
+        if slot.long >= 0:
+            long = table.longs[slot.long]
+            words[at + 1], words[at + 2], words[at + 3] = long.run_t, np.int64(long.run_id), long.run_n
+        words[at + 4] = slot.applied
+        if hot:
+            words[at + 5] = table.longs[slot.long].first
+        elif slot.n:
+            source = address(table.events) + slot.at * UNIT_BYTES
+            move_bytes(address(values) + bounds[i] + HEADER_BYTES, source, slot.n * UNIT_BYTES)
+        pending[i] = bounds[i + 1] - PENDING_BYTES * pending[i]
+    for i in range(table.counts[PENDINGS]):
+        entry = table.pending[i]
+        where = np.searchsorted(slots, entry.slot)
+        if where < len(slots) and slots[where] == entry.slot:
+            at = pending[where] // _WORD
+            words[at], words[at + 1], words[at + 2] = np.int64(entry.old), entry.t, np.int64(entry.id)
+            pending[where] += PENDING_BYTES
+    return values, bounds
 
 
-def _pending_of(table: Table) -> dict[int, bytes]:
-    """Return slot -> its pending ids as stored; normally none, as every ``emit`` empties the list."""
-    stored: dict[int, bytes] = {}
-    for entry in table.pending[: table.counts[PENDINGS]]:
-        stored[int(entry["slot"])] = stored.get(int(entry["slot"]), b"") + entry.tobytes()[8:]
-    return stored
+def _block_records(table: Table, s: int, block: int) -> list[Record]:
+    """Return the records of a client's blocks: the changed ones, and tombstones for those that are left behind."""
+    slot = table.slots[s]
+    long = table.longs[slot["long"]]
+    [key] = _keys(table, np.array([s]))
+    written = range(int(long["blocks_from"]), int(long["blocks_to"]))
+    blocks = range(0)
+    records: list[Record] = []
+    if long["hot"] == HOT:
+        first, n, at = int(long["first"]), int(slot["n"]), int(slot["at"])
+        blocks = range(first // block, (first + n - 1) // block + 1)
+        for number in range(max(blocks.start, min(int(long["dirty"]) // block, blocks.stop)), blocks.stop):
+            start, end = max(first, number * block), min(first + n, (number + 1) * block)
+            events = table.events[at + start - first : at + end - first]
+            value = BLOCK.pack(VERSION, BLOCK_OF_EVENTS, end - start, start) + events.tobytes()
+            records.append((block_key(key, number), value))
+        long["dirty"] = CLEAN
+    records += [(block_key(key, number), None) for number in written if number not in blocks]
+    long["blocks_from"], long["blocks_to"] = blocks.start, blocks.stop
+    _release(table, s)
+    return records
 
 
-def _keys(table: Table, slots: I64) -> list[bytes]:
-    text, offsets, merchant_n = keys_of(table, slots)
-    data, edges = text.tobytes(), offsets.tolist()
-    return [_MERCHANT_LENGTH.pack(n) + data[edges[i] : edges[i + 1]] for i, n in enumerate(merchant_n.tolist())]
+@nb.njit(cache=True, nogil=True)
+def _release(table: Table, s: int) -> None:
+    release_long(lent(table), s)
+
+
+def block_key(key: bytes, number: int) -> bytes:
+    """Return the key of a hot client's block."""
+    return _MERCHANT_LENGTH.pack(len(merchant_of(key)) | BLOCK_BIT) + key[2:] + BLOCK_NUMBER.pack(number)
+
+
+def is_block(key: bytes) -> bool:
+    """Say whether a record's key is a block's."""
+    return len(key) >= 2 and bool(_MERCHANT_LENGTH.unpack_from(key)[0] & BLOCK_BIT)
+
+
+def client_and_block(key: bytes) -> tuple[bytes, int]:
+    """Split a block's key into its client's key and its number."""
+    length = _MERCHANT_LENGTH.unpack_from(key)[0] & ~BLOCK_BIT
+    return _MERCHANT_LENGTH.pack(length) + key[2 : -BLOCK_NUMBER.size], BLOCK_NUMBER.unpack(key[-BLOCK_NUMBER.size :])[
+        0
+    ]
 
 
 def merchant_of(key: bytes) -> bytes:
-    """Return the merchant of a record's key."""
+    """Return the merchant of a client's key."""
     return key[2 : 2 + _MERCHANT_LENGTH.unpack_from(key)[0]]
 
 
-def restored(table: Table, key: bytes, value: bytes | None, gap_ms: int) -> tuple[Table, int]:
-    """Return the table (perhaps a larger one) with one client's state as the record says, and its slot to ``settle``.
-
-    A value of None forgets the client; the slot is -1 where there are no events to settle.
-
-    Raises SessionStateError when the record is of another release or damaged.
-    """
-    text = np.frombuffer(bytearray(key), np.uint8)  # writable, or numba would compile everything once more
-    merchant_n = len(merchant_of(key))
-    where = (text, 2, merchant_n, 2 + merchant_n, len(key) - 2 - merchant_n)
-    key_hash = np.uint64(hash_key(*where))
-    known = find(table, key_hash, *where)
-    if known >= 0:
-        _forget_pending(table, known)
-        leave(table, known)
-    if value is None:
-        return table, -1
-    if len(value) < HEADER.itemsize or value[0] != VERSION:
-        raise SessionStateError(_damaged(key, value))
-    head = np.frombuffer(value, HEADER, 1)[0]
-    n, pending_n = int(head["n"]), int(head["pending"])
-    if len(value) != HEADER.itemsize + n * EVENT.itemsize + pending_n * _STORED_PENDING.itemsize:
-        raise SessionStateError(_damaged(key, value))
-    table = grown(table, 1, KEY_UNITS + 2 * n + 2, pending_n)
-    s = enter(table, key_hash, *where, gap_ms)
-    slot = table.slots[s]
-    for name in ("run_t", "run_id", "run_n", "applied"):
-        slot[name] = head[name]
-    if n:
-        _fill(table, s, np.frombuffer(bytearray(value), EVENT, n, HEADER.itemsize))
-    stored = np.frombuffer(value, _STORED_PENDING, pending_n, HEADER.itemsize + n * EVENT.itemsize)
-    for entry in stored:
-        target = table.pending[table.counts[PENDINGS]]
-        target["slot"] = s
-        for name in ("old", "t", "id"):
-            target[name] = entry[name]
-        table.counts[PENDINGS] += 1
-    return table, s if n else -1
+def watermark_record(watermark_ms: int) -> Record:
+    """Return the partition's own record."""
+    return WATERMARK_KEY, WATERMARK.pack(VERSION, watermark_ms)
 
 
-@nb.njit(cache=True, nogil=True)
-def _fill(table: Table, s: int, events: Events) -> None:
-    slot = table.slots[s]
-    slot.n, slot.size = len(events), size_for(len(events))
-    slot.at = allocate(table, slot.size)
-    for i in range(len(events)):
-        table.events[slot.at + i] = events[i]
-    table.marks[s] |= OPEN | CHANGED
-    table.counts[OPEN_KEYS] += 1
-    table.counts[OPEN_EVENTS] += len(events)
-
-
-@nb.njit(cache=True, nogil=True)
-def settle(table: Table, pieces: Pieces, limits: Limits, s: int) -> None:
-    """Work out a restored slot's last piece and closing time, which its record does not hold."""
-    slot, events = table.slots[s], table.events
-    k = cut(events, slot.at, slot.n, slot.run_t, slot.run_id, slot.run_n, slot.gap_ms, limits, pieces)
-    first = pieces[0]
-    slot.tail = pieces[k - 1].start
-    table.close_ms[s] = closes_ms(events, slot.at, first.start, first.end, first.last, slot.gap_ms, limits.lateness_ms)
-
-
-def _forget_pending(table: Table, s: int) -> None:
-    count = int(table.counts[PENDINGS])
-    kept = table.pending[:count][table.pending[:count]["slot"] != s]
-    table.pending[: len(kept)] = kept
-    table.counts[PENDINGS] = len(kept)
-
-
-def _damaged(key: bytes, value: bytes) -> str:
-    version = value[0] if value else "none"
-    return (
-        f"The session state of {key[2:]!r} (version {version}, {len(value)} bytes) cannot be read: this release reads "
-        f"version {VERSION}. Run the release that wrote it, or delete the topic sessions.changelog to start anew."
-    )
+def _keys(table: Table, slots: npt.NDArray[np.int64]) -> list[bytes]:
+    text, offsets, merchant_n = keys_of(table, slots)
+    data, edges = text.tobytes(), offsets.tolist()
+    return [_MERCHANT_LENGTH.pack(n) + data[edges[i] : edges[i + 1]] for i, n in enumerate(merchant_n.tolist())]

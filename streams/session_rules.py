@@ -5,11 +5,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numba as nb
+import numpy as np
+
+from schemas.events import I64, U64
+from schemas.hashing import hash64
 from streams.errors import SessionRuleError
+from streams.session_machine import uncounted
 
 #: A session of at least this many events whose gaps are mostly under ROBOTIC_GAP_MS was not clicked by a person.
 ROBOTIC_EVENTS = 30
 ROBOTIC_GAP_MS = 500
+#: A client with more events than this in its open sessions is hot: its state is written in blocks of so many events.
+BLOCK_EVENTS = 256
 
 
 @dataclass(frozen=True)
@@ -42,15 +50,43 @@ class SessionRules:
             if value < least:
                 raise SessionRuleError(f"Session rule {name} is {value}; it must be at least {least}.")
 
-    @property
-    def limits(self) -> "Limits":
-        """The numbers that are the same for every merchant, as the compiled code takes them."""
-        return Limits(self.allowed_lateness_ms, self.session_max_ms, self.session_max_events)
+    def limits(self, block_events: int = BLOCK_EVENTS) -> "Limits":
+        """The numbers as the compiled code takes them."""
+        overrides = sorted((hash64(name.encode()), gap) for name, gap in self.gap_overrides_ms.items())
+        return Limits(
+            lateness_ms=self.allowed_lateness_ms,
+            max_ms=self.session_max_ms,
+            max_events=self.session_max_events,
+            block=block_events,
+            gaps_ms=np.array([self.gap_ms, *(gap for _, gap in overrides)], dtype=np.int64),
+            merchants=np.array([merchant for merchant, _ in overrides], dtype=np.uint64),
+        )
 
 
 class Limits(NamedTuple):
-    """Lateness and caps for compiled code; the gap is kept per client, because merchants may override it."""
+    """The rules for compiled code.
+
+    block      events above which a client is hot
+    gaps_ms    the usual gap, then those of the merchants with a gap of their own
+    merchants  sorted hashes of these merchants
+    """
 
     lateness_ms: int
     max_ms: int
     max_events: int
+    block: int
+    gaps_ms: I64
+    merchants: U64
+
+
+@nb.njit(cache=True, nogil=True)
+def lent_limits(limits: Limits) -> Limits:
+    """Return the rules with their arrays uncounted; see ``session_table.lent``."""
+    return Limits(
+        limits.lateness_ms,
+        limits.max_ms,
+        limits.max_events,
+        limits.block,
+        uncounted(limits.gaps_ms),
+        uncounted(limits.merchants),
+    )

@@ -4,45 +4,31 @@ The rules are in ``docs/sessions.md``, event by event; what a session is stands 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from schemas.assignments import Bytes, Objects
 from schemas.events import I64, U8, EventBatch, SessionBatch
-from schemas.hashing import hash64
 from streams.emission import Emission, Superseded, assignments
-from streams.session_cut import PIECE, hexadecimal
+from streams.errors import SessionStateError
+from streams.session_compact import compacted
+from streams.session_cut import hexadecimal
 from streams.session_insert import ACCEPTED, DUPLICATES, REJECTED, REPLAYED, columns, insert_rows
-from streams.session_records import (
-    WATERMARK_KEY,
-    changed_records,
-    forget_closed,
-    merchant_of,
-    read_watermark,
-    restored,
-    settle,
-    watermark_value,
-)
-from streams.session_rules import SessionRules
+from streams.session_memory import trim_heap
+from streams.session_records import Record, changed_records, forget_closed, watermark_record
+from streams.session_restore import Recovery
+from streams.session_rules import BLOCK_EVENTS, SessionRules
 from streams.session_sweep import Rows, keys_of, supersede, sweep
-from streams.session_table import (
-    KEY_UNITS,
-    KEYS,
-    NO_OFFSET,
-    OPEN_EVENTS,
-    OPEN_KEYS,
-    SEEN,
-    WATERMARK,
-    empty_table,
-    grown,
-)
+from streams.session_table import KEYS, NO_OFFSET, OPEN_EVENTS, OPEN_KEYS, SEEN, WATERMARK, empty_table, used_bytes
 
 __all__ = ["Added", "Emission", "SessionRules", "SessionWindows", "Superseded", "assignments"]
 
 #: More rows than one emission can hold.
 _NO_LIMIT = 1 << 62
+#: State beyond this much is worth large pages.
+_LARGE_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +55,24 @@ class SessionWindows:
     this order; a crash anywhere in between loses nothing and changes no final row.
     """
 
-    def __init__(self, rules: SessionRules, disorder_ms: int = 0) -> None:
-        """Start empty. ``disorder_ms``: the watermark trails the largest event time by so much (offline pass only)."""
-        self._rules = rules
-        self._limits = rules.limits
+    def __init__(
+        self,
+        rules: SessionRules,
+        disorder_ms: int = 0,
+        state_dir: Path | None = None,
+        block_events: int = BLOCK_EVENTS,
+    ) -> None:
+        """Start empty.
+
+        ``disorder_ms``: the watermark trails the largest event time by so much (offline pass only). ``state_dir`` holds
+        the state in files there instead of anonymous memory. ``block_events``: when a client counts as hot.
+        """
+        self._limits = rules.limits(block_events)
         self._disorder_ms = disorder_ms
-        merchants = sorted((hash64(name.encode()), gap) for name, gap in rules.gap_overrides_ms.items())
-        self._gaps = (
-            rules.gap_ms,
-            np.array([merchant for merchant, _ in merchants], dtype=np.uint64),
-            np.array([gap for _, gap in merchants], dtype=np.int64),
-        )
-        self._gap_of_merchant = {name.encode(): gap for name, gap in rules.gap_overrides_ms.items()}
-        self._table = empty_table()
-        self._pieces = (np.empty(1024, PIECE), np.empty(1024, PIECE))
+        self._state_dir = state_dir
+        self._table, self._memory = empty_table(state_dir)
+        self._recovery = Recovery(self._limits)
+        self._shrunk = False
         self._seen_at_snapshot = NO_OFFSET
         self._watermark_at_snapshot = self.watermark_ms
 
@@ -91,27 +81,23 @@ class SessionWindows:
 
         ``offsets`` (n,) int64 are the rows' source offsets, rising; rows already in the state are counted as replayed.
         Rows with a fault are rejected with it, late ones and ones behind the watermark with those reasons.
+
+        Raises SessionStateError when there is no room for more state.
         """
+        self.finish_restore()
         rejected_rows, rejected_reasons = np.empty(len(batch), np.int64), np.empty(len(batch), np.uint8)
         tally = np.zeros(4, np.int64)
-        (arrays, source_offsets), row = columns(batch, offsets), 0
-        while True:
-            row = insert_rows(
-                self._table,
-                self._pieces,
-                self._limits,
-                arrays,
-                source_offsets,
-                row,
-                self._disorder_ms,
-                self._gaps,
-                rejected_rows,
-                rejected_reasons,
-                tally,
+        arrays, source_offsets = columns(batch, offsets)
+        taken = insert_rows(
+            self._table, self._limits, arrays, source_offsets, self._disorder_ms, rejected_rows, rejected_reasons, tally
+        )
+        if taken < len(batch):
+            raise SessionStateError(
+                f"{self.open_sessions} open sessions are all that one partition's state has room for: use more "
+                "partitions, or set SIMPERSONA_STATE_DIR."
             )
-            if row == len(batch):
-                break
-            self._make_room()
+        if self.memory_bytes > _LARGE_BYTES:
+            self._memory.use_huge_pages()
         rejected = int(tally[REJECTED])
         return Added(
             accepted=int(tally[ACCEPTED]),
@@ -120,15 +106,6 @@ class SessionWindows:
             rejected_rows=rejected_rows[:rejected],
             rejected_reasons=rejected_reasons[:rejected],
         )
-
-    def _make_room(self) -> None:
-        longest = int(self._table.slots["n"].max())
-        self._table = grown(self._table, slots=1, units=KEY_UNITS + 2 * longest + 2, pending=longest + 1)
-        self._fit_pieces(longest)
-
-    def _fit_pieces(self, events: int) -> None:
-        if len(self._pieces[0]) < events + 2:
-            self._pieces = (np.empty(2 * events + 2, PIECE), np.empty(2 * events + 2, PIECE))
 
     def advance(self, watermark_ms: int) -> None:
         """Move the watermark forward (a Watermark record, an idle partition, the end of a log); never back."""
@@ -157,11 +134,8 @@ class SessionWindows:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of all arrays, used or spare."""
-        table = self._table
-        arrays: list[npt.NDArray[Any]] = [table.lookup, table.slots, table.close_ms, table.marks, table.units]
-        arrays += [table.pending, *self._pieces]
-        return sum(array.nbytes for array in arrays)
+        """Bytes of state, free parts included."""
+        return used_bytes(self._table)
 
     def emit(self, provisional: bool, limit: int | None = None) -> Emission:
         """Return closed sessions (final, and gone from the state), superseded ids and, if asked, changed open sessions.
@@ -169,10 +143,9 @@ class SessionWindows:
         Provisional are sessions of two events or more, each once per change. After about ``limit`` sessions the rest
         waits for the next call; superseded ids are never held back.
         """
-        superseded = supersede(self._table, self._pieces[0], self._limits)
-        rows, events = sweep(
-            self._table, self._pieces[0], self._limits, provisional, _NO_LIMIT if limit is None else limit
-        )
+        self.finish_restore()
+        superseded = supersede(self._table, self._limits)
+        rows, events = sweep(self._table, self._limits, provisional, _NO_LIMIT if limit is None else limit)
         merchant_id, client_id = self._names(rows)
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(rows["events"], out=offsets[1:])
@@ -214,41 +187,56 @@ class SessionWindows:
             clients[i] = data[start + length : edges[i + 1]].decode()
         return merchants, clients
 
-    def snapshot(self, committed_offset: int | None = None) -> list[tuple[bytes, bytes | None]]:
+    def snapshot(self, committed_offset: int | None = None) -> list[Record]:
         """Return the changelog records of what changed since the last call, None for a tombstone, the watermark's last.
 
         Called once per commit, after the emitted rows are durable and only when the commit before it is complete, its
-        source offsets included; on failure write the same records again. They must reach the log in this order, because
-        a watermark ahead of its clients' records would make their replayed events look late. ``committed_offset`` is
-        the largest source offset known to be committed; without it, the largest that ``add`` had seen at the last call.
+        source offsets included; on failure write the same records again. They must become durable all or none.
+        ``committed_offset`` is the largest source offset known to be committed; without it, the largest that ``add``
+        had seen at the last call.
         """
+        self.finish_restore()
         committed = self._seen_at_snapshot if committed_offset is None else committed_offset
-        records = changed_records(self._table, committed)
+        records = changed_records(self._table, committed, self._limits.block)
         self._seen_at_snapshot = int(self._table.counts[SEEN])
         if self.watermark_ms != self._watermark_at_snapshot:
             self._watermark_at_snapshot = self.watermark_ms
-            records.append((WATERMARK_KEY, watermark_value(self.watermark_ms)))
+            records.append(watermark_record(self.watermark_ms))
+        self._give_memory_back()
         return records
 
     def forget_closed(self) -> None:
         """Drop what is remembered of clients without open sessions; for passes that take no snapshots."""
         forget_closed(self._table)
+        self._give_memory_back()
+
+    def _give_memory_back(self) -> None:
+        """Shrink the state if much of it is free; the next call gives back what giving it out has left behind."""
+        if self._shrunk:
+            trim_heap()
+        before = self._memory
+        self._table, self._memory = compacted(self._table, self._memory, self._state_dir)
+        self._shrunk = self._memory is not before
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """Apply one changelog record; called in log order before the first ``add``.
+        """Apply one changelog record; see ``restore_many``."""
+        self.restore_many([(key, value)])
 
-        Raises SessionStateError when the record is of another release or damaged.
+    def restore_many(self, records: list[Record]) -> None:
+        """Apply changelog records, in log order, before the first ``add``; ``finish_restore`` is called after the last.
+
+        Raises SessionStateError when a record is of another release or damaged.
         """
-        if key == WATERMARK_KEY:
-            if value is not None:
-                self.advance(read_watermark(value))
-                self._watermark_at_snapshot = self.watermark_ms
-            return
-        gap_ms = self._gap_of_merchant.get(merchant_of(key), self._rules.gap_ms)
-        self._table, slot = restored(self._table, key, value, gap_ms)
-        if slot >= 0:
-            self._fit_pieces(int(self._table.slots[slot]["n"]))
-            settle(self._table, self._pieces[0], self._limits, slot)
+        self._recovery.apply(self._table, records)
+        self._watermark_at_snapshot = self.watermark_ms
+
+    def finish_restore(self) -> None:
+        """Put the clients together whose state lies in several records; without effect when that is done.
+
+        Raises SessionStateError when one of their records is missing or damaged.
+        """
+        if not self._recovery.finished:
+            self._recovery.finish(self._table)
 
 
 def _hexadecimal(values: npt.NDArray[np.uint64]) -> Bytes:

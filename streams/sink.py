@@ -1,7 +1,8 @@
 """The only place that writes to ClickHouse: rows wait in memory until a checkpoint, then go in one insert per table."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +13,15 @@ from schemas.assignments import AssignmentBatch
 from schemas.rejected_codec import Rejection
 from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
 from streams import buyers
-from streams.distribution import MixRows
 from streams.drift import DETECTOR, DriftAlarm
+from streams.mix_rows import MixRows
 from streams.sink_tables import assignment_table, distribution_table, record_table, selected
 from streams.store import Store
 
 #: Order in which a checkpoint writes: sessions before the counts made of them, so that whoever hydrates after a crash
 #: sees at least what was counted. Tables not named follow.
-_ORDER = ("session_assignments", "rejected_events", "merchant_distributions", "drift_events")
+_SESSIONS = "session_assignments"
+_ORDER = (_SESSIONS, "rejected_events", "merchant_distributions", "drift_events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,31 @@ class PersonaRow:
     share: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReplayedRow:
+    """A row of ``replayed_events``: the rejection that was sent back (times in ms), and when."""
+
+    topic: str
+    partition: int
+    offset: int
+    received_at: int
+    replayed_at: int
+
+
 class Sink:
     """Buffers per table; ``flush`` at the checkpoint, offsets are committed only after it.
 
     Adding is cheap and does no I/O. Every row is idempotent by its table's key (ReplacingMergeTree with a revision that
     is a function of the content), so writing a batch again, cut differently, changes nothing. A table's rows leave the
     buffer only when its insert was confirmed. For one thread at a time, but for ``refresh_buyers``.
+    ``inserted(table, rows, seconds)`` is told of every insert.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, inserted: Callable[[str, int, float], None] = lambda table, rows, seconds: None
+    ) -> None:
         self._store = store
+        self._inserted = inserted
         self._waiting: dict[str, list[pa.Table]] = {}
 
     @property
@@ -83,7 +100,7 @@ class Sink:
 
     def assignments(self, batch: AssignmentBatch, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Add session revisions, or those where ``rows`` (n,) is true."""
-        self._add("session_assignments", assignment_table(batch if rows is None else selected(batch, rows)))
+        self._add(_SESSIONS, assignment_table(batch if rows is None else selected(batch, rows)))
 
     def distributions(self, rows: MixRows, emitted_ms: int) -> None:
         """Add windows and decayed mixes."""
@@ -114,6 +131,10 @@ class Sink:
         """Add records that could not be used; one row per topic, partition and offset."""
         self._add("rejected_events", record_table("rejected_events", rejections))
 
+    def replayed(self, rows: Sequence[ReplayedRow]) -> None:
+        """Add rejected events that were sent back to their topic."""
+        self._add("replayed_events", record_table("replayed_events", rows))
+
     def codebook(self, codebook: CodebookRow, personas: Sequence[PersonaRow]) -> None:
         """Add a codebook version and the descriptors of its codes."""
         self._add("codebooks", record_table("codebooks", [codebook]))
@@ -137,13 +158,20 @@ class Sink:
         Called at a checkpoint. Raises RetryLater while the store is away (what was not confirmed keeps waiting; call
         again) and StoreError when the store refuses the rows.
         """
-        written = 0
-        for table in sorted(self._waiting, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)):
-            rows = pa.concat_tables(self._waiting[table])
-            self._store.insert(table, rows)
-            written += rows.num_rows
-            del self._waiting[table]
-        return written
+        order = sorted(self._waiting, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+        return sum(self._write(table) for table in order)
+
+    def flush_sessions(self) -> int:
+        """Write the session revisions that wait, to be read before the checkpoint; raises as ``flush``."""
+        return self._write(_SESSIONS) if _SESSIONS in self._waiting else 0
+
+    def _write(self, table: str) -> int:
+        rows = pa.concat_tables(self._waiting[table])
+        begun_s = time.perf_counter()
+        self._store.insert(table, rows)
+        self._inserted(table, rows.num_rows, time.perf_counter() - begun_s)
+        del self._waiting[table]
+        return int(rows.num_rows)
 
     def refresh_buyers(self, since_ms: int, half_life_ms: int = buyers.HALF_LIFE_MS) -> tuple[int, int]:
         """Rewrite the type of every buyer with a final session stored since then.

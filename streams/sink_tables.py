@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from schemas.assignments import AssignmentBatch, Bytes
 from schemas.taxonomy import STRATA
-from streams.distribution import MixRows
+from streams.mix_rows import MixRows
 
 _TIME = pa.timestamp("ms", tz="UTC")
 _TEXT = pa.string()
@@ -75,6 +75,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         partition=pa.int32(),
         offset=pa.int64(),
         payload=pa.binary(),
+    ),
+    "replayed_events": _schema(
+        topic=_TEXT,
+        partition=pa.int32(),
+        offset=pa.int64(),
+        received_at=_TIME,
+        replayed_at=_TIME,
     ),
     "codebooks": _schema(
         codebook_version=_TEXT,
@@ -159,9 +166,8 @@ def assignment_table(batch: AssignmentBatch) -> pa.Table:
 
 def distribution_table(rows: MixRows, emitted_ms: int) -> pa.Table:
     """Return mixes as rows of ``merchant_distributions``, all with the same time of emission."""
-    schema = SCHEMAS["merchant_distributions"]
-    columns = {name: getattr(rows, name) for name in schema.names if name != "emitted_at"}
-    return _table("merchant_distributions", {**columns, "emitted_at": [emitted_ms] * len(rows)})
+    columns = rows.columns()
+    return _table("merchant_distributions", {**columns, "emitted_at": np.full(len(columns["code"]), emitted_ms)})
 
 
 def record_table(table: str, records: Sequence[Any]) -> pa.Table:

@@ -66,7 +66,8 @@ class Store:
         client: Client | None = getattr(self._of_thread, "client", None)
         if client is None:
             # A session would forbid two requests at once, and nothing here needs one.
-            client = clickhouse_connect.get_client(dsn=self._url, autogenerate_session_id=False)
+            # Rows come in small inserts over a local network: compressing them costs more than sending them.
+            client = clickhouse_connect.get_client(dsn=self._url, autogenerate_session_id=False, compress=False)
             self._of_thread.client = client
             self._open.add(client)
         return client

@@ -1,14 +1,22 @@
 """Compile and load everything a click will meet before the worker joins its group.
 
-A cold compile takes seconds in which no heartbeat could be sent; with numba's cache it is half a second.
+A cold compile takes most of a minute, in which no heartbeat could be sent; with numba's cache it is half a second.
+``python -m streams.warm_up`` fills that cache beforehand, so that several processes do not compile the same at once.
 """
+
+import time
 
 import numpy as np
 
+from encoders.codebook import Codes
+from encoders.features import session_features
 from schemas.assignment_codec import AssignmentDecoder, encode_assignments
 from schemas.click_codec import ClickDecoder, encode_click, encode_watermark
+from schemas.events import SessionBatch
+from schemas.settings import Settings
 from streams.emission import SessionEncoder, assignments
 from streams.session_rules import SessionRules
+from streams.session_settings import session_rules
 from streams.sessions import SessionWindows
 
 _MINUTE_MS = 60_000
@@ -28,10 +36,31 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
         rows = assignments(emission, encoder.encode(emission.sessions), encoder.version, encoder.code_paths, "live")
         AssignmentDecoder().decode(encode_assignments(rows))
     again = SessionWindows(rules)
-    for key, value in windows.snapshot():
-        again.restore(key, value)
+    again.restore_many(windows.snapshot())
+    again.finish_restore()
     again.advance(_START_MS + 2 * max(_MINUTES) * _MINUTE_MS)
     again.emit(provisional=True)
+
+
+class _AnyEncoder:
+    """Reads features as every encoder does and says that all sessions are of one type."""
+
+    def __init__(self) -> None:
+        self.version = "warm-up"
+        self.code_paths = ["c00"]
+
+    def encode(self, sessions: SessionBatch) -> Codes:
+        """Return the one type for ``n`` sessions."""
+        lengths = np.diff(sessions.offsets)
+        session_features(sessions.events, sessions.offsets[:-1], lengths)
+        return Codes(np.zeros(len(lengths), np.int32), np.ones(len(lengths), np.float32), None)
+
+
+def main() -> None:
+    """Compile what is not compiled yet and say how long it took."""
+    begun_s = time.monotonic()
+    warm_up(_AnyEncoder(), session_rules(Settings()))
+    print(f"Compiled loops are ready ({time.monotonic() - begun_s:.0f} s).", flush=True)
 
 
 def _click(client: str, minute: int) -> bytes:
@@ -58,3 +87,7 @@ def _click(client: str, minute: int) -> bytes:
             "properties": {},
         }
     )
+
+
+if __name__ == "__main__":
+    main()

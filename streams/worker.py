@@ -13,7 +13,7 @@ from pathlib import Path
 from encoders.serving import Encoder
 from schemas.packaged import Schema
 from schemas.settings import Settings
-from schemas.topics import SESSIONS_ASSIGNED
+from schemas.topics import PERSONAS_DISTRIBUTION, SESSIONS_ASSIGNED
 from streams.app import StreamApp, build_app, wall_clock_ms
 from streams.assigned_hop import AssignedHop
 from streams.changelog import Changelog
@@ -25,7 +25,8 @@ from streams.errors import StreamError
 from streams.health import HealthPage
 from streams.history import History
 from streams.metrics import Metrics
-from streams.registry import SchemaRegistry
+from streams.mix_topic import MixTopic
+from streams.owner_writer import owner_writer
 from streams.session_settings import session_rules
 from streams.sink import Sink
 from streams.store import Store
@@ -61,21 +62,21 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
         partitions = await ensure_topics(settings.kafka, settings.partitions, settings.replication)
         store = Store(settings.clickhouse, patience_s=STORE_PATIENCE_S)
         resources.callback(store.close)
-        sink = Sink(store)
+        metrics = Metrics()
+        sink = Sink(store, metrics.inserted)
         register_codebook(sink, settings.encoder)
         emitter = Emitter(settings.kafka)
         await emitter.start()
         resources.push_async_callback(emitter.stop)
         warm_up(encoder, rules)
 
-        metrics = Metrics()
-        # One thread per hop: a store that is slow or away must not keep clicks from being sorted into sessions.
+        # One thread per hop: clicks must not wait for an insert to be sorted into sessions.
         sessions_thread = resources.enter_context(ThreadPoolExecutor(1, "sessions"))
         store_thread = resources.enter_context(ThreadPoolExecutor(1, "store"))
         shell = Shell(
             caught_up=lambda source: app.caught_up(source),
             committed=lambda source: app.committed(source),
-            fence=lambda: app.is_member(),
+            fail=lambda reason: app.fail(reason),
             clock_ms=wall_clock_ms,
         )
         work = ClickWork(
@@ -87,11 +88,11 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
             wall_clock_ms,
             _find_schema(settings, resources),
         )
-        changelog = Changelog(settings.kafka, emitter)
+        writer = await owner_writer(settings.kafka, settings.group, emitter, lambda: app.is_member())
+        changelog = Changelog(settings.kafka, writer)
         clicks = ClickHop(work, emitter, changelog, sessions_thread, settings, shell, metrics)
-        assigned = AssignedHop(
-            sink, History(store), store_thread, emitter.produce, wall_clock_ms, settings.decay_half_life_ms
-        )
+        mixes = MixTopic(writer, emitter, partitions[PERSONAS_DISTRIBUTION], wall_clock_ms)
+        assigned = AssignedHop(sink, History(store), store_thread, mixes, wall_clock_ms, settings.decay_half_life_ms)
         # Closing the store under a refresh of buyers would make it fail for nothing.
         resources.push_async_callback(assigned.settled)
         scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-worker-")))
@@ -116,6 +117,8 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
 def _find_schema(settings: Settings, resources: AsyncExitStack) -> Callable[[int], Schema | None] | None:
     if not settings.schema_registry:
         return None
+    from streams.registry import SchemaRegistry  # only here: its HTTP client takes a while to load
+
     registry = SchemaRegistry(settings.schema_registry)
     resources.callback(registry.close)
     return registry.schema
@@ -143,6 +146,9 @@ async def _serve(app: StreamApp) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(number)  # a second Ctrl-C ends a stop that hangs
     logger.info("Stopping: committing what is done and leaving the group.")
+    await app.drain()
     await app.stop()
+    for driver in app.drivers:
+        await driver.end()
     if app.failure is not None:
         raise app.failure

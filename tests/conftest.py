@@ -13,10 +13,15 @@ from infra.stack.broker import EmbeddedBroker
 from infra.stack.clickhouse import connect
 from infra.stack.migrate import migrate
 from infra.stack.store import EmbeddedStore
+from tests.faults.table import as_markdown, rows_of, write_table
 
 REPOSITORY = Path(__file__).parent.parent
 BROKER_MEMORY_MB = 2048
 STORE_MEMORY_MB = 4096
+
+
+# Brokers that live for a minute: half of their start would go into compiling code for a long life.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +80,27 @@ def apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield broker.bootstrap
     finally:
         broker.stop()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the fault tests, each by itself: they mostly wait. The others stay together by file.
+
+    Only where tests run in several processes does this matter: files share fixtures that take long to make.
+    """
+    faults = REPOSITORY / "tests" / "faults"
+    for item in items:
+        if not item.path.is_relative_to(faults):
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(REPOSITORY).as_posix()))
+    items.sort(key=lambda item: not item.path.is_relative_to(faults))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of faults when fault tests ran."""
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    rows = rows_of(report for report in reports if report.when == "call")
+    if rows:
+        terminalreporter.section("faults")
+        for line in as_markdown(rows):
+            terminalreporter.write_line(line)
+        write_table(rows)

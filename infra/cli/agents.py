@@ -36,6 +36,8 @@ def agents(
 
     Example: simpersona agents --rate 30 --speed 60
     """
+    import logging
+
     from rich.console import Console
 
     from agent_runtime.crowd import Crowd, CrowdRules
@@ -45,11 +47,13 @@ def agents(
     from agent_runtime.simulator import load_simulator
     from agent_runtime.watch import MixWatch
     from schemas.settings import settings
+    from streams.log_lines import announce, configure_logging
     from streams.session_settings import session_rules
     from streams.sink import Sink
     from streams.store import Store
 
     dials, console = settings(), Console(stderr=True)
+    configure_logging(dials.log_format)
     rules = session_rules(dials)
     simulator = load_simulator(model or dials.simulator)
     chosen = simulator.backend(backend)
@@ -80,15 +84,15 @@ def agents(
             while seconds is None or time.monotonic() - began < seconds:
                 for mix in watch.poll(timeout_ms=round(every * 1000)):
                     for warning in crowd.follow(mix):
-                        console.print(warning)
+                        logging.getLogger(__name__).warning(warning, extra={"merchant": mix.merchant_id})
                 crowd.step(start_ms + round((time.monotonic() - began) * 1000 * speed), publisher)
                 status.update(_line(crowd))
     except KeyboardInterrupt:
-        console.print("Stopping: shoppers still in the shops are left to the session gap.")
+        announce("Stopping: shoppers still in the shops are left to the session gap.")
     finally:
         watch.close()
         store.close()
-    console.print(_line(crowd))
+    announce(_line(crowd), merchants=len(crowd.populations), shoppers=crowd.sessions, clicks=crowd.clicks)
 
 
 def _line(crowd: "Crowd") -> str:

@@ -8,12 +8,11 @@ from typing import Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.text import Text
 from typer.core import TyperGroup
 from typer.main import get_command as click_command
 
 from schemas.errors import SimpersonaError
+from streams.log_lines import complain
 
 #: Every command, in the order of a first day with the product, with the line shown by ``simpersona --help``.
 COMMANDS = {
@@ -68,11 +67,6 @@ def simpersona() -> None:
     """Buyer types from live clickstreams, and simulated buyers grown from them."""
 
 
-def complain(sentence: str) -> None:
-    """Print one sentence about what went wrong to standard error."""
-    Console(stderr=True).print(Text.assemble(("error: ", "red"), sentence), soft_wrap=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A mendable error is printed as one sentence with exit code 2, Ctrl-C ends with 130."""
     # It logs each failed request; what matters arrives as an exception and is printed once.
@@ -80,12 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(arguments) if arguments is not None else None)
     except SimpersonaError as error:
-        complain(str(error))
+        complain(str(error), error.exit_code)
         sys.exit(error.exit_code)
     except ValidationError as error:
         first = error.errors()[0]
         name = "SIMPERSONA_" + "_".join(str(part) for part in first["loc"]).upper()
-        complain(f"Setting {name} has the value {first['input']!r}: {first['msg']}; correct the environment variable.")
+        sentence = f"Setting {name} has the value {first['input']!r}: {first['msg']}; correct the environment variable."
+        complain(sentence, SimpersonaError.exit_code)
         sys.exit(SimpersonaError.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -1,9 +1,14 @@
 """``simpersona up``: the embedded broker, store and web pages in the foreground."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from infra.stack.stack import Addresses
 
 app = typer.Typer()
 
@@ -27,13 +32,17 @@ def up(
 
     Example: simpersona up --data-dir .simpersona --ready-file ready.json --kafka-port 9092
     """
+    from dataclasses import asdict
+
     from rich.console import Console
-    from rich.table import Table
 
     from infra.stack.stack import Ports, start_stack
     from infra.stack.supervisor import Supervisor
     from schemas.settings import settings
+    from streams.log_lines import announce, configure_logging
 
+    chosen = settings()
+    configure_logging(chosen.log_format)
     console = Console(stderr=True)
     ports = Ports(kafka_port, clickhouse_port, web_port)
     with Supervisor(data_dir) as supervisor:
@@ -41,26 +50,35 @@ def up(
             # Whoever waits for it must not find the one of a run that was killed.
             ready_file.unlink(missing_ok=True)
         with console.status("starting") as status:
-            addresses = start_stack(supervisor, settings(), ports, report=lambda phase: status.update(f"{phase} …"))
-        table = Table("part", "address", title="simpersona is up; Ctrl-C ends it")
-        table.add_row("Kafka", f"{addresses.kafka}  (embedded, in memory only: its records go when it ends)")
-        table.add_row("ClickHouse", f"{addresses.clickhouse}  (embedded, kept in {data_dir})")
-        table.add_row("dashboard", addresses.dashboard)
-        table.add_row("gateway", addresses.gateway)
-        table.add_row("storefront", addresses.storefront)
-        console.print(table)
-        console.print("For other commands:", style="dim")
-        for name, value in addresses.environment().items():
-            console.print(f"export {name}={value}", soft_wrap=True, highlight=False)
+            addresses = start_stack(supervisor, chosen, ports, report=lambda phase: status.update(f"{phase} …"))
+        if chosen.log_format == "json":
+            announce("simpersona is up; SIGTERM or Ctrl-C ends it.", **asdict(addresses))
+        else:
+            _show(addresses, data_dir, console)
         try:
             if ready_file is not None:
                 addresses.write(ready_file)
             supervisor.watch()
         except KeyboardInterrupt:
-            console.print("Stopping.")
+            announce("Stopping.")
         finally:
             if ready_file is not None:
                 ready_file.unlink(missing_ok=True)
+
+
+def _show(addresses: "Addresses", data_dir: Path, console: "Console") -> None:
+    from rich.table import Table
+
+    table = Table("part", "address", title="simpersona is up; Ctrl-C ends it")
+    table.add_row("Kafka", f"{addresses.kafka}  (embedded, in memory only: its records go when it ends)")
+    table.add_row("ClickHouse", f"{addresses.clickhouse}  (embedded, kept in {data_dir})")
+    table.add_row("dashboard", addresses.dashboard)
+    table.add_row("gateway", addresses.gateway)
+    table.add_row("storefront", addresses.storefront)
+    console.print(table)
+    console.print("For other commands:", style="dim")
+    for name, value in addresses.environment().items():
+        console.print(f"export {name}={value}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

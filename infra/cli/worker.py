@@ -29,18 +29,14 @@ def worker(
     # Each worker is one core's work; must be set before numpy is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    import logging
-
-    from rich.console import Console
-
     from schemas.settings import settings
+    from streams.log_lines import announce, configure_logging
     from streams.worker import run
 
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     given = {"encoder": encoder, "health_port": health_port}
     chosen = settings().model_copy(update={name: value for name, value in given.items() if value is not None})
-    console = Console(stderr=True)
-    run(chosen, ready=lambda port: console.print(f"Worker is ready, health page on port {port}."))
+    configure_logging(chosen.log_format, verbose)
+    run(chosen, ready=lambda port: announce(f"Worker is ready, health page on port {port}.", port=port))
 
 
 if __name__ == "__main__":

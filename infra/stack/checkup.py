@@ -4,50 +4,30 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import fastavro
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from fastavro.schema import SchemaParseException
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from encoders.artefact import check_artefact
-from infra.stack.clickhouse import connect, database_of
+from infra.stack.clickhouse import connect, database_of, first_line
+from infra.stack.finding import Finding, Verdict
 from infra.stack.folder_lock import LEAST_FREE_MB
-from infra.stack.kafka_address import require_kafka
+from infra.stack.kafka_checkup import broker, copies, judged_clock, kafka_clock, retention, topics, workers
 from infra.stack.migrate import applied, packaged_migrations
+from schemas.avro_shapes import UnsupportedSchemaError
+from schemas.click_codec import ClickDecoder
 from schemas.errors import SimpersonaError
 from schemas.packaged import packaged_schemas
 from schemas.settings import Settings
-from schemas.topics import SESSIONS_CHANGELOG, SOURCE_OF_TOPIC
-from streams.topology import TOPICS
+from schemas.topics import SOURCE_OF_TOPIC
 
-#: Beyond this, received_at and the store's clock disagree by more than a dashboard can hide.
-CLOCK_TOLERANCE_MS = 1_000
 REGISTRY_TIMEOUT_S = 5.0
-
-
-class Verdict(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: what was found and, unless it is well, what to do."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
 
 
 def examine(settings: Settings) -> list[Finding]:
@@ -55,61 +35,21 @@ def examine(settings: Settings) -> list[Finding]:
     findings: dict[str, Finding] = {}
     for check, needed in CHECKS.items():
         name = check.__name__
-        if needed and findings[needed].verdict is not Verdict.OK:
-            findings[name] = Finding(name, Verdict.SKIPPED, f"the {needed} comes first")
+        if needed and findings[needed].verdict in (Verdict.FAILED, Verdict.SKIPPED):
+            findings[name] = Finding(name, Verdict.SKIPPED, f"{needed} must be well first")
             continue
         try:
             findings[name] = check(settings)
         except SimpersonaError as error:
             # Our messages already say what to do.
             findings[name] = Finding(name, Verdict.FAILED, str(error))
+        except KafkaError as error:
+            remedy = "If that is a Kafka, look at its own log; else correct SIMPERSONA_KAFKA."
+            findings[name] = Finding(name, Verdict.FAILED, f"{settings.kafka}: {error}", remedy)
+        except ClickHouseError as error:
+            remedy = "Grant the user of SIMPERSONA_CLICKHOUSE what it lacks, or look at ClickHouse's own log."
+            findings[name] = Finding(name, Verdict.FAILED, first_line(error), remedy)
     return list(findings.values())
-
-
-def broker(settings: Settings) -> Finding:
-    """A Kafka broker answers."""
-    require_kafka(settings.kafka)
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
-        brokers = admin.describe_cluster()["brokers"]
-        admin.close()
-    except KafkaError as error:
-        return Finding("broker", Verdict.FAILED, f"{settings.kafka}: {error}", "Look at the broker's own log.")
-    return Finding("broker", Verdict.OK, f"{settings.kafka} answers, {len(brokers)} broker(s)")
-
-
-def topics(settings: Settings) -> Finding:
-    """All topics exist; a click topic's sessions find their changelog partition (co-partitioning)."""
-    require_kafka(settings.kafka)
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
-    try:
-        there = set(admin.list_topics()) & set(TOPICS)
-        counts = {t["name"]: len(t["partitions"]) for t in admin.describe_topics(sorted(there))} if there else {}
-    finally:
-        admin.close()
-    return judged_topics(counts, settings.partitions)
-
-
-def judged_topics(counts: Mapping[str, int], wanted: int) -> Finding:
-    """Judge the partitions of the topics that are there against each other and the setting."""
-    missing = [topic for topic in TOPICS if topic not in counts]
-    if missing:
-        return Finding("topics", Verdict.FAILED, f"missing: {', '.join(missing)}", "Run `simpersona migrate`.")
-    short = [topic for topic in SOURCE_OF_TOPIC if counts[topic] > counts[SESSIONS_CHANGELOG]]
-    if short:
-        return Finding(
-            "topics",
-            Verdict.FAILED,
-            f"not co-partitioned: {', '.join(short)} with more partitions than {SESSIONS_CHANGELOG} "
-            f"({counts[SESSIONS_CHANGELOG]})",
-            f"Give {SESSIONS_CHANGELOG} as many partitions as the click topics.",
-        )
-    other = {topic: count for topic, count in counts.items() if count != wanted}
-    shown = ", ".join(f"{topic} {count}" for topic, count in counts.items())
-    if other:
-        remedy = "New topics would get other counts: set SIMPERSONA_PARTITIONS to what is there."
-        return Finding("topics", Verdict.WARNING, f"partitions: {shown}; the setting says {wanted}", remedy)
-    return Finding("topics", Verdict.OK, f"{len(counts)} topics of {wanted} partitions")
 
 
 def store(settings: Settings) -> Finding:
@@ -144,8 +84,8 @@ def migrations(settings: Settings) -> Finding:
     return Finding("migrations", Verdict.OK, f"all {len(packaged)} applied")
 
 
-def clock(settings: Settings) -> Finding:
-    """The store's clock and ours agree: lateness and idleness are judged by it."""
+def store_clock(settings: Settings) -> Finding:
+    """The store's clock and ours agree: what is newer is judged by it."""
     client = connect(settings.clickhouse, "default")
     try:
         before_ms = time.time_ns() // 1_000_000
@@ -153,15 +93,11 @@ def clock(settings: Settings) -> Finding:
         after_ms = time.time_ns() // 1_000_000
     finally:
         client.close()
-    apart_ms = max(before_ms - theirs_ms, theirs_ms - after_ms, 0)
-    if apart_ms > CLOCK_TOLERANCE_MS:
-        found = f"this machine and the store are {apart_ms} ms apart"
-        return Finding("clock", Verdict.WARNING, found, "Keep both in step with NTP.")
-    return Finding("clock", Verdict.OK, f"within {apart_ms} ms of the store's")
+    return judged_clock("store_clock", "ClickHouse", before_ms, theirs_ms, after_ms)
 
 
 def schemas(settings: Settings) -> Finding:
-    """The packaged schemas parse and, where one is configured, the registry answers."""
+    """The packaged schemas parse; where a registry is configured, it answers and its schemas of clicks can be read."""
     packaged = packaged_schemas()
     try:
         for schema in packaged.values():
@@ -170,13 +106,40 @@ def schemas(settings: Settings) -> Finding:
         return Finding("schemas", Verdict.FAILED, f"a packaged schema is damaged: {error}", "Install the package anew.")
     if not settings.schema_registry:
         return Finding("schemas", Verdict.OK, f"{len(packaged)} packaged schemas, no registry configured")
+    registry = settings.schema_registry.rstrip("/")
     try:
-        with urlopen(f"{settings.schema_registry.rstrip('/')}/subjects", timeout=REGISTRY_TIMEOUT_S) as reply:
-            subjects = json.load(reply)
+        subjects = _asked(f"{registry}/subjects")
+        latest = {
+            topic: _asked(f"{registry}/subjects/{topic}-value/versions/latest")
+            for topic in SOURCE_OF_TOPIC
+            if f"{topic}-value" in subjects
+        }
     except (URLError, TimeoutError, ConnectionError, ValueError) as error:
         remedy = "Start it, or correct SIMPERSONA_SCHEMA_REGISTRY."
-        return Finding("schemas", Verdict.FAILED, f"no registry at {settings.schema_registry} ({error})", remedy)
-    return Finding("schemas", Verdict.OK, f"{len(packaged)} packaged schemas, registry with {len(subjects)} subjects")
+        reason = getattr(getattr(error, "reason", None), "strerror", None) or error
+        return Finding("schemas", Verdict.FAILED, f"no registry at {settings.schema_registry} ({reason})", remedy)
+    return judged_schemas(latest, len(packaged), len(subjects))
+
+
+def judged_schemas(latest: Mapping[str, Any], packaged: int, subjects: int) -> Finding:
+    """Judge the latest registered schema of each click topic that has one, as the registry describes it."""
+    for topic, found in latest.items():
+        where = f"{topic}-value, version {found.get('version')}"
+        if found.get("schemaType", "AVRO") != "AVRO":
+            remedy = "Have producers write Avro; records of this schema are rejected."
+            return Finding("schemas", Verdict.FAILED, f"{where} is {found['schemaType']}", remedy)
+        try:
+            ClickDecoder().learn(int(found["id"]), json.loads(found["schema"]))
+        except UnsupportedSchemaError as error:
+            remedy = "Register a schema that fits, then `simpersona replay --rejected --reason unknown_schema`."
+            return Finding("schemas", Verdict.FAILED, f"{where} cannot be read: {error}", remedy)
+    read = f", clicks of {', '.join(latest)} can be read" if latest else ""
+    return Finding("schemas", Verdict.OK, f"{packaged} packaged schemas, registry with {subjects} subjects{read}")
+
+
+def _asked(url: str) -> Any:
+    with urlopen(url, timeout=REGISTRY_TIMEOUT_S) as reply:
+        return json.load(reply)
 
 
 def encoder(settings: Settings) -> Finding:
@@ -205,9 +168,13 @@ def secret(settings: Settings) -> Finding:
 CHECKS: dict[Callable[[Settings], Finding], str] = {
     broker: "",
     topics: "broker",
+    copies: "broker",
+    retention: "broker",
+    kafka_clock: "broker",
+    workers: "topics",
     store: "",
     migrations: "store",
-    clock: "store",
+    store_clock: "store",
     schemas: "",
     encoder: "",
     disk: "",

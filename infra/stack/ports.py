@@ -1,10 +1,13 @@
 """TCP ports on this machine: free ones, and a clear word about taken ones."""
 
+import random
 import socket
 
 from infra.errors import PortInUseError
 
 LOOPBACK = "127.0.0.1"
+#: Ports that neither Linux nor IANA's recommendation gives to outgoing connections, and that need no privilege.
+LASTING_PORTS = range(10_000, 32_768)
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -13,6 +16,14 @@ def free_port(host: str = LOOPBACK) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def lasting_port(host: str = LOOPBACK) -> int:
+    """Return a free port that no outgoing connection takes while its owner is away and wants to come back to it."""
+    port = random.choice(LASTING_PORTS)
+    while answers(port, host):
+        port = random.choice(LASTING_PORTS)
+    return port
 
 
 def claim_port(port: int, option: str, host: str = LOOPBACK) -> int:

@@ -30,6 +30,8 @@ from starlette.routing import Route
 from infra.stack.engine import DEFAULT_FORMAT, Engine, EngineError, Statement
 from infra.stack.ports import LOOPBACK
 from schemas.errors import SimpersonaError
+from schemas.settings import settings
+from streams.log_lines import configure_logging
 
 #: Parameters that ClickHouse's HTTP handler takes for itself; every other one is a setting or, with param_, a bind.
 TRANSPORT_PARAMETERS = frozenset(
@@ -150,6 +152,7 @@ def serve() -> None:
     os.environ["TZ"] = "UTC"
     # uvicorn raises SIGTERM again when it is done; as an exception it lets the engine close its folder.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    configure_logging(settings().log_format)
     try:
         engine = Engine(arguments.folder, arguments.memory_mb)
     except SimpersonaError as error:
@@ -160,6 +163,7 @@ def serve() -> None:
             build_store(engine),
             host=LOOPBACK,
             port=arguments.port,
+            log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=5,

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,8 @@ from starlette.routing import Route
 from schemas.click_codec import encode_click
 from schemas.taxonomy import ALIASES, EVENT_CODES
 from schemas.topics import CLICKS_RAW, click_key
+
+logger = logging.getLogger(__name__)
 
 _CANONICAL = {name: name for name in EVENT_CODES} | {a: n for names in ALIASES.values() for a, n in names.items()}
 _REQUIRED = ("event_id", "merchant_id", "client_id", "event_name", "occurred_at")
@@ -63,6 +66,7 @@ class Gateway:
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._produce, accepted)
         except KafkaError as error:
+            logger.warning("The broker took no clicks: %s", error, extra={"events": len(accepted)})
             return JSONResponse({"error": f"The broker does not answer, send the same again: {error}"}, status_code=503)
         status = 202 if accepted or not rows else 400
         return JSONResponse({"accepted": len(accepted), "rejected": rejected}, status_code=status)

@@ -140,7 +140,7 @@ CLICK = st.fixed_dictionaries(
         "received_at": st.one_of(st.integers(NOON_MS, NOON_MS + 9), st.just(946_684_799_999)),
         "product_id": st.none() | TEXT,
         "category": st.none() | TEXT,
-        "price_minor": st.none() | st.integers(-2, 2**40),
+        "price_minor": st.none() | st.integers(-2, 2**40) | st.just(-(2**63)),
         "currency": st.none() | st.just("USD"),
         "quantity": st.none() | st.integers(-(2**31), 2**31 - 1),
         "query": st.none() | TEXT,

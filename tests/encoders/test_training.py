@@ -10,7 +10,7 @@ from encoders.errors import TrainingDataError
 from encoders.export import to_onnx
 from encoders.metrics import nmi
 from encoders.model import Shape
-from encoders.training import LEAST_SESSIONS, TrainingOptions, split_held_out, train
+from encoders.training import LEAST_SESSIONS, TrainingOptions, split_held_out, torch_latents, train
 from schemas.taxonomy import EVENT_CODES, STRATUM_OF_EVENT
 
 CPU = torch.device("cpu")
@@ -51,6 +51,19 @@ def test_the_global_random_state_is_left_alone(populate: Callable[[int, int, int
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_network_trained_without_quantisation_gets_its_codebook_at_the_end(
+    populate: Callable[[int, int, int], Any],
+) -> None:
+    training, held_out = split_held_out(populate(6, 40, 2).log, 0)
+    shape = Shape(width=8, hidden=8, coarse=4, fine=2)
+    trained = train(training, held_out, TrainingOptions(shape, epochs=2, batch=64, warmup_share=1.0), CPU)
+    assert all(report.restarted == 0 for report in trained.history)
+    lengths = trained.quantiser.coarse.vectors.norm(dim=-1)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    coarse, _ = trained.quantiser.codes(torch_latents(trained.encoder, held_out))
+    assert len(coarse.unique()) > 1
+
+
 def test_too_few_sessions_are_one_sentence(populate: Callable[[int, int, int], Any]) -> None:
     log = populate(1, 40, 2).log
     few = log.select(np.arange(LEAST_SESSIONS // 10))
@@ -70,6 +83,15 @@ def test_whole_buyers_are_held_out_where_merchants_are_few(populate: Callable[[i
     training, held_out = split_held_out(populate(2, 200, 1).log, seed=3)
     assert not set(training.key) & set(held_out.key)
     assert 0.1 < len(held_out) / (len(training) + len(held_out)) < 0.3
+
+
+@pytest.mark.fast
+def test_beginnings_are_shown_only_as_often_as_asked(populate: Callable[[int, int, int], Any]) -> None:
+    log = populate(4, 60, 1).log
+    whole = next(BatchSource(log, 128, 0, CPU, beginning_share=0.0).epoch())
+    begun = next(BatchSource(log, 128, 0, CPU, beginning_share=1.0).epoch())
+    assert torch.equal(whole.summaries, whole.whole)
+    assert not torch.equal(begun.summaries, begun.whole)
 
 
 @pytest.mark.fast

@@ -1,12 +1,14 @@
 """Apache Kafka from Maven's jars."""
 
+import time
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
 
 from infra.errors import JavaMissingError
-from infra.stack.apache_kafka import ApacheKafka, fetch_jars, java, read_properties
+from infra.stack.apache_kafka import ApacheKafka, ApacheKafkaCluster, fetch_jars, java, read_properties
 from infra.stack.ports import free_port
 
 RECORDS = 100
@@ -60,3 +62,36 @@ def test_a_broker_that_was_killed_has_its_records_when_it_starts_again(kafka_jar
         consumer.close()
     finally:
         second.stop()
+
+
+@pytest.mark.kafka
+def test_a_cluster_of_three_takes_records_while_one_broker_is_down_and_that_one_catches_up(
+    kafka_jars: Path, tmp_path: Path
+) -> None:
+    cluster = ApacheKafkaCluster(tmp_path, kafka_jars)
+    try:
+        cluster.wait_ready()
+        admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+        admin.create_topics([NewTopic("t", num_partitions=3, replication_factor=3)])
+        producer = KafkaProducer(bootstrap_servers=cluster.bootstrap, acks="all")
+
+        def send(value: bytes) -> None:
+            for partition in range(3):
+                producer.send("t", value=value, partition=partition).get(timeout=60)
+
+        def in_sync() -> set[int]:
+            [topic] = admin.describe_topics(["t"])
+            return {len(partition["isr_nodes"]) for partition in topic["partitions"]}
+
+        send(b"before")
+        cluster.kill(2)
+        send(b"meanwhile")
+        cluster.restart(2)
+        cluster.wait_ready()
+        give_up = time.monotonic() + 60
+        while in_sync() != {3}:
+            assert time.monotonic() < give_up
+        producer.close()
+        admin.close()
+    finally:
+        cluster.stop()

@@ -183,7 +183,7 @@ def test_prometheus_asks_the_port_that_the_workers_answer_on() -> None:
 @pytest.mark.parametrize(("title", "expression"), sorted(queries("prometheus").items()))
 def test_the_dashboard_asks_for_metrics_that_a_worker_has(title: str, expression: str) -> None:
     samples = {metric.name for metric in Metrics().registry.collect()}
-    asked = {name.removesuffix("_total") for name in re.findall(r"simpersona_\w+", expression)}
+    asked = {re.sub("_(total|bucket)$", "", name) for name in re.findall(r"simpersona_\w+", expression)}
     assert asked
     assert asked <= samples
 

@@ -68,7 +68,7 @@ def test_a_file_that_was_changed_after_it_was_applied_is_refused(clickhouse: str
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        (f"http://default@127.0.0.1:{free_port()}/simpersona", "Connection refused"),
+        ("http://default@127.0.0.1:PORT/simpersona", "Connection refused"),
         ("http://nowhere.invalid/simpersona", r"Name or service not known|Temporary failure in name resolution"),
         ("clickhouse://127.0.0.1/simpersona", "not an http:// or https:// address"),
         ("127.0.0.1:8123/simpersona", "not an http:// or https:// address"),
@@ -77,7 +77,7 @@ def test_a_file_that_was_changed_after_it_was_applied_is_refused(clickhouse: str
 )
 def test_a_store_that_is_not_there_is_one_clear_sentence(address: str, reason: str) -> None:
     with pytest.raises(StoreUnreachableError, match=rf"No ClickHouse can be used at .* \(.*({reason}).*\): start one"):
-        migrate(address)
+        migrate(address.replace("PORT", str(free_port())))
 
 
 @pytest.mark.fast

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from infra.errors import PortInUseError
-from infra.stack.ports import LOOPBACK, answers, claim_port, free_port
+from infra.stack.ports import LASTING_PORTS, LOOPBACK, answers, claim_port, free_port, lasting_port
 
 pytestmark = pytest.mark.fast
 
@@ -33,3 +33,11 @@ def test_a_taken_port_is_one_clear_sentence_with_the_option_to_change() -> None:
 
 def test_nothing_answers_on_a_free_port() -> None:
     assert not answers(free_port())
+
+
+def test_a_lasting_port_is_free_and_none_that_outgoing_connections_take() -> None:
+    port = lasting_port()
+    assert port in LASTING_PORTS
+    assert claim_port(port, "--kafka-port") == port
+    with socket.create_server((LOOPBACK, port)), socket.create_connection((LOOPBACK, port)) as outgoing:
+        assert outgoing.getsockname()[1] not in LASTING_PORTS

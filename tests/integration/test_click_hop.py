@@ -175,6 +175,33 @@ def test_final_rows_are_those_of_the_offline_pass_through_kills_and_rebalances(
     assert third.stop() == 0
 
 
+def test_a_standby_takes_a_partition_over_without_reading_its_log_again(
+    kafka: str,
+    clickhouse: str,
+    halves: tuple[Path, Path],
+    offline: tuple[dict[Key, Row], AssignCounts],
+    start_worker: Callable[..., Any],
+    wait_until: Until,
+) -> None:
+    workers = [start_worker(kafka, clickhouse, standby_replicas=1, commit_interval_ms=100) for _ in range(2)]
+    wait_until(lambda: all(worker.partitions == 2 * PARTITIONS for worker in workers), "an even share of all topics")
+    send(kafka, halves[0])
+    wait_until(lambda: all(worker.count("lag_records") == 0 for worker in workers), "the first half")
+    wait_until(lambda: all(worker.count("uncommitted_chunks") == 0 for worker in workers), "its commits")
+    heir, owner = workers
+    own = heir.count("open_sessions")
+    copied = owner.count("changelog_records_total")
+    wait_until(lambda: heir.count("standby_records_total") >= copied, "a warm copy")
+    restored = heir.count("restored_records_total")
+    owner.kill()
+    wait_until(lambda: heir.partitions == 4 * PARTITIONS, "the standby to take over")
+    wait_until(lambda: heir.count("open_sessions") > own, "the inherited sessions")
+    assert heir.count("restored_records_total") == restored
+    send(kafka, halves[1], close_ms=WEEK_MS)
+    wait_until(lambda: len(final_rows(kafka)) >= len(offline[0]), "all final rows")
+    assert final_rows(kafka) == offline[0]
+
+
 def click(client: str, number: int, at_ms: int) -> tuple[bytes, bytes]:
     fields: dict[str, object] = {
         "event_id": f"{client}-{number}", "merchant_id": "shop", "client_id": client, "event_name": "product_viewed",
@@ -193,8 +220,13 @@ def test_an_open_session_is_emitted_provisionally_and_closed_after_a_restart_alt
         emitter = Emitter(kafka)
         await emitter.start()
         # Clicks of long ago: the watermark must go on from them, not jump to the wall clock.
-        for number in range(3):
-            await emitter.produce(CLICKS_RAW, *click("anna", number, 1_000_000_000_000 + number * 1_000))
+        # And one of a clock that is centuries ahead, which must not move it at all.
+        clicks = [click("anna", 99, 10_000_000_000_000)]
+        clicks += [click("anna", number, 1_000_000_000_000 + number * 1_000) for number in range(3)]
+        [(key, _), *_] = clicks
+        target = TopicPartition(CLICKS_RAW, emitter.partition(key, PARTITIONS))
+        await emitter.send({target: emitter.pack(clicks, time.time_ns() // 1_000_000)})
+        await emitter.flush()
         await emitter.stop()
 
     def emitted() -> list[tuple[int, int, int]]:
@@ -209,6 +241,9 @@ def test_an_open_session_is_emitted_provisionally_and_closed_after_a_restart_alt
     wait_until(lambda: emitted() != [], "the provisional row")
     patient.kill()
     assert {(events, final) for _, events, final in emitted()} == {(3, 0)}
+    assert [decode_rejection(value or b"").failure_kind for _, value in read_topic(kafka, CLICKS_REJECTED)] == [
+        "bad_time"
+    ]
 
     restarted = start_worker(kafka, clickhouse, gap_ms=2_000, **rules)
     wait_until(lambda: len(final_rows(kafka)) == 1, "the session to close")

@@ -103,8 +103,8 @@ def test_a_foreign_record_is_an_error_and_not_skipped() -> None:
         AssignmentDecoder().decode([b"hello"])
 
 
-@given(st.binary(max_size=40), st.text(max_size=10))
+@given(st.binary(max_size=40), st.text(max_size=10), st.integers(-(2**63), 2**63 - 1))
 @settings(max_examples=50, deadline=None)
-def test_a_rejection_keeps_the_bytes(payload: bytes, message: str) -> None:
-    rejection = Rejection("late", message, "clicks", "0.1.0", 1_700_000_000_123, "clicks.raw", 3, 2**40, payload)
+def test_a_rejection_keeps_the_bytes(payload: bytes, message: str, at_ms: int) -> None:
+    rejection = Rejection("late", message, "clicks", "0.1.0", at_ms, "clicks.raw", 3, 2**40, payload)
     assert decode_rejection(encode_rejection(rejection)) == rejection

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +15,8 @@ from infra.stack.migrate import migrate
 from infra.stack.store import EmbeddedStore
 from schemas.assignment_codec import encode_assignments
 from schemas.rejected_codec import Rejection, encode_rejection
-from schemas.topics import CLICKS_REJECTED, PERSONAS_DISTRIBUTION, SESSIONS_ASSIGNED
-from streams.assigned_hop import AssignedHop
+from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED
+from streams.assigned_hop import INSERT_ROWS, AssignedHop
 from streams.chunks import Chunk, TopicPartition
 from streams.errors import StreamError
 from streams.history import History
@@ -48,17 +48,32 @@ class DyingStore(Store):
             raise KilledError
 
 
+class Announcements:
+    """Keeps what was announced, for partitions that are open only."""
+
+    def __init__(self, published: list[dict[str, Any]]) -> None:
+        self.published = published
+        self.partitions: set[int] = set()
+
+    async def open(self, partitions: Set[int]) -> None:
+        self.partitions |= partitions
+
+    async def close(self, partitions: Set[int]) -> None:
+        self.partitions -= partitions
+
+    async def announce(self, partition: int, mixes: Mapping[str, bytes]) -> None:
+        assert partition in self.partitions
+        for merchant_id, message in mixes.items():
+            self.published.append(json.loads(message))
+            assert self.published[-1]["merchant_id"] == merchant_id
+
+
 class Worker:
     """A hop as a shell would drive it, with what it published."""
 
     def __init__(self, store: Store, executor: ThreadPoolExecutor, published: list[dict[str, Any]]) -> None:
-        async def produce(topic: str, key: bytes, value: bytes) -> None:
-            assert topic == PERSONAS_DISTRIBUTION
-            message = json.loads(value)
-            assert key == message["merchant_id"].encode()
-            published.append(message)
-
-        self.hop = AssignedHop(Sink(store), History(store), executor, produce, lambda: CLOCK_MS, HALF_LIFE_MS)
+        announcer = Announcements(published)
+        self.hop = AssignedHop(Sink(store), History(store), executor, announcer, lambda: CLOCK_MS, HALF_LIFE_MS)
 
     async def start(self) -> None:
         await self.hop.assigned({SOURCE, TopicPartition(CLICKS_REJECTED, 0)})
@@ -162,8 +177,13 @@ def test_the_books_balance_and_the_latest_mix_is_published(
 
 
 def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
-    store: Store, dying_store: DyingStore, executor: ThreadPoolExecutor, assigned: Any
+    store: Store,
+    dying_store: DyingStore,
+    executor: ThreadPoolExecutor,
+    assigned: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("streams.assigned_hop.INSERT_ROWS", 200)  # so that ticks insert, too
     rows = shoppers(assigned, seed=2)
     chunks = [rows[start : start + 300] for start in range(0, len(rows), 300)]
 
@@ -186,6 +206,8 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
                     ahead = rng.randint(1, 2)
                     for chunk in chunks[committed : committed + ahead]:
                         await worker.take(assigned, chunk)
+                        if rng.random() < 0.5:
+                            await worker.hop.tick(CLOCK_MS)
                     await worker.hop.commit()
                     committed = min(committed + ahead, len(chunks))
                 dying_store.nth = -1
@@ -200,6 +222,32 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
     expected, found = tables(store), tables(dying_store)
     for name in expected:
         assert found[name] == expected[name], name
+
+
+def test_many_waiting_rows_are_stored_by_a_tick_and_counted_by_the_commit(
+    store: Store, executor: ThreadPoolExecutor, assigned: Any
+) -> None:
+    published: list[dict[str, Any]] = []
+
+    async def work() -> tuple[Any, Any, Any]:
+        worker = Worker(store, executor, published)
+        await worker.start()
+        await worker.take(assigned, [assigned.Row(1)])
+        await worker.hop.tick(CLOCK_MS)
+        few = tables(store)
+        await worker.take(assigned, [assigned.Row(number) for number in range(2, INSERT_ROWS + 1)])
+        await worker.hop.tick(CLOCK_MS)
+        many = tables(store)
+        assert not published
+        await worker.hop.commit()
+        return few, many, tables(store)
+
+    few, many, committed = run(work())
+    assert few["sessions"] == many["windows"] == many["mix"] == []
+    assert len(many["sessions"]) == INSERT_ROWS
+    assert committed["sessions"] == many["sessions"]
+    assert [book["counted_sessions"] for book in committed["books"]] == [INSERT_ROWS]
+    assert len(published) == 1
 
 
 def test_a_chunk_read_twice_changes_nothing(store: Store, executor: ThreadPoolExecutor, assigned: Any) -> None:

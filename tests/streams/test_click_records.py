@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2
 
@@ -52,6 +52,7 @@ def batch(rows: list[dict[str, object]]) -> pa.RecordBatch:
 
 
 @given(rows=st.lists(clicks, min_size=1, max_size=8), skip=st.integers(0, 7), partitions=st.integers(1, 9))
+@settings(deadline=None)  # the first call may compile
 def test_rows_are_written_as_the_reference_writes_them(
     rows: list[dict[str, object]], skip: int, partitions: int
 ) -> None:
@@ -63,6 +64,7 @@ def test_rows_are_written_as_the_reference_writes_them(
 
 
 @given(st.binary(max_size=40), st.integers(1, 64))
+@settings(deadline=None)
 def test_a_key_lands_where_kafka_clients_put_it(key: bytes, partitions: int) -> None:
     assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
 

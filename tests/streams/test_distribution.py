@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.decay import DecayRule
-from streams.distribution import DAY_MS, DECAYED, MINUTE_MS, WINDOWS_MS, DayKey, Mixes, MixKey, MixRows, StoredCounts
+from streams.distribution import DAY_MS, DECAYED, MINUTE_MS, WINDOWS_MS, DayKey, Mixes, StoredCounts
+from streams.mix_rows import MixKey, MixRows
 
 pytestmark = pytest.mark.fast
 
@@ -18,9 +20,10 @@ HALF_LIFE_MS = 6 * 3_600_000
 
 
 def rows_by_key(rows: MixRows) -> dict[tuple[str, str, int, str, str, int], tuple[float, int, int, float]]:
-    columns = (rows.merchant_id, rows.window, rows.window_start, rows.codebook_version, rows.source, rows.code)
-    values = (rows.weight, rows.sessions, rows.total, rows.n_effective)
-    return dict(zip(zip(*columns, strict=True), zip(*values, strict=True), strict=True))
+    columns = {name: values.tolist() for name, values in rows.columns().items()}
+    keys = [columns[name] for name in ("merchant_id", "window", "window_start", "codebook_version", "source", "code")]
+    values = [columns[name] for name in ("weight", "sessions", "total", "n_effective")]
+    return dict(zip(zip(*keys, strict=True), zip(*values, strict=True), strict=True))
 
 
 class Bench:
@@ -65,7 +68,7 @@ class Bench:
                 f"c{row.code:02d}",
                 row.ended_ms // MINUTE_MS,
                 1,
-                [b"%016x" % row.session],
+                np.array([b"%016x" % row.session]),
             )
             for row in self.stored.values()
         ]

@@ -15,7 +15,8 @@ from streams.transport import Delivery
 
 pytestmark = pytest.mark.fast
 
-SOURCE = TopicPartition("clicks.raw", 0)
+SOURCE, OTHER = TopicPartition("clicks.raw", 0), TopicPartition("clicks.raw", 1)
+NONE: frozenset[TopicPartition] = frozenset()
 
 
 class Recorder:
@@ -38,6 +39,10 @@ class Recorder:
 
     async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
         await self._do(f"assigned {len(partitions)}")
+
+    async def stand_by(self, partitions: AbstractSet[TopicPartition]) -> None:
+        if partitions:
+            await self._do(f"stand_by {len(partitions)}")
 
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         await self._do(f"revoked {len(partitions)}")
@@ -69,7 +74,7 @@ class Stage:
 def played(scene: Callable[[Stage], Awaitable[None]]) -> Stage:
     async def play() -> Stage:
         stage = Stage()
-        await stage.driver.assign({SOURCE, TopicPartition("elsewhere", 0)})
+        await stage.driver.assign({SOURCE, TopicPartition("elsewhere", 0)}, NONE, keep=False)
         await asyncio.wait_for(scene(stage), timeout=20)
         return stage
 
@@ -88,11 +93,11 @@ def test_a_chunk_is_acknowledged_by_the_commit_after_it_and_not_before() -> None
 
 def test_chunks_wait_until_the_state_is_restored() -> None:
     async def scene(stage: Stage) -> None:
-        await stage.driver.revoke()
+        await stage.driver.suspend()
         waiting = asyncio.ensure_future(stage.driver.process(stage.delivery(0)))
         await stage.driver.checkpoint()
         await stage.driver.tick()
-        await stage.driver.assign({SOURCE})
+        await stage.driver.assign({SOURCE}, NONE, keep=False)
         await waiting
 
     assert played(scene).hop.done == ["assigned 1", "revoked 1", "assigned 1", "process 0"]
@@ -145,12 +150,62 @@ def test_after_a_failure_nothing_more_is_done_with_the_hop(where: str) -> None:
     assert stage.hop.done.count("commit") <= (where == "tick")
 
 
+def test_partitions_that_stay_keep_their_state_if_nobody_else_can_have_owned_them() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE, OTHER}, NONE, keep=True)
+        await stage.driver.suspend()
+        await stage.driver.assign({OTHER}, {SOURCE}, keep=True)
+
+    assert played(scene).hop.done == ["assigned 1", "assigned 1", "revoked 1", "stand_by 1"]
+
+
+def test_a_worker_that_missed_a_generation_restores_all_its_state() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE}, NONE, keep=False)
+
+    assert played(scene).hop.done == ["assigned 1", "revoked 1", "assigned 1"]
+
+
+def test_state_whose_last_commit_failed_is_dropped_at_once() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.driver.process(stage.delivery(0))
+        stage.hop.errors["commit"] = RetryLater("The store is away.", retry_after_s=2.0)
+        await stage.driver.checkpoint()
+        stage.ledger.revoke()
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE}, NONE, keep=True)
+        await stage.driver.process(stage.delivery(0))
+
+    assert played(scene).hop.done == ["assigned 1", "process 0", "revoked 1", "assigned 1", "process 0"]
+
+
+def test_a_held_hop_finishes_the_chunk_in_hand_and_takes_no_other_until_it_is_assigned_again() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.hop.hold.clear()
+        in_hand = asyncio.ensure_future(stage.driver.process(stage.delivery(0)))
+        while not stage.driver.busy:
+            await asyncio.sleep(0)
+        holding = asyncio.ensure_future(stage.driver.hold())
+        waiting = asyncio.ensure_future(stage.driver.process(stage.delivery(10)))
+        stage.hop.hold.set()
+        await asyncio.gather(in_hand, holding)
+        await stage.driver.checkpoint()
+        assert stage.ledger.committable() == {SOURCE: 10}
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE}, NONE, keep=True)
+        await waiting
+
+    assert played(scene).hop.done == ["assigned 1", "process 0", "commit", "process 10"]
+
+
 def test_a_chunk_delivered_before_a_rebalance_is_not_processed_after_it() -> None:
     async def scene(stage: Stage) -> None:
         stale = stage.delivery(0)
         stage.ledger.revoke()
-        await stage.driver.revoke()
-        await stage.driver.assign({SOURCE})
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE}, NONE, keep=False)
         await stage.driver.process(stale)
 
     assert played(scene).hop.done == ["assigned 1", "revoked 1", "assigned 1"]
@@ -160,8 +215,8 @@ def test_what_was_processed_before_a_rebalance_is_not_acknowledged_after_it() ->
     async def scene(stage: Stage) -> None:
         await stage.driver.process(stage.delivery(0))
         stage.ledger.revoke()
-        await stage.driver.revoke()
-        await stage.driver.assign({SOURCE})
+        await stage.driver.suspend()
+        await stage.driver.assign({SOURCE}, NONE, keep=False)
         stage.delivery(0)
         await stage.driver.checkpoint()
         assert stage.ledger.committable() == {}

@@ -86,6 +86,22 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     assert ledger.committable() == {OTHER: 10}
 
 
+def test_how_far_the_chunks_of_some_topics_have_come() -> None:
+    ledger = OffsetLedger()
+    other = TopicPartition("other", 0)
+    assert ledger.standing([SOURCE.topic]) == (False, 0)
+    first, second = ledger.deliver(SOURCE, 0, 10), ledger.deliver(other, 0, 5)
+    assert ledger.standing([SOURCE.topic])[0]
+    ledger.ack(first)
+    assert ledger.standing([SOURCE.topic])[0], "done, but its offset is not committed"
+    ledger.committed(ledger.committable())
+    assert ledger.standing([SOURCE.topic]) == (False, 10)
+    assert ledger.standing(["other"])[0]
+    ledger.ack(second)
+    ledger.committed(ledger.committable())
+    assert ledger.standing([SOURCE.topic, "other"]) == (False, 15)
+
+
 class AnyOrderOfAcksSeeksAndRebalances(RuleBasedStateMachine):
     """Against a plain model: the offsets whose latest delivery in this epoch is acked."""
 

@@ -320,6 +320,24 @@ def test_a_closed_client_is_remembered_until_its_offset_is_committed(world: Any)
     assert len(again.emit(provisional=False)) == 0
 
 
+def test_clients_that_close_and_leave_one_after_another_are_forgotten_once_after_a_restart(world: Any) -> None:
+    windows = windows_with(world, [world.Click(S)])
+    log = []
+    for number, client in enumerate(["anna", "bert", "anna"]):
+        if number:
+            later = world.Click(S + number * 10 * LONGEST, client=client)
+            windows.add(world.batch([later]), np.array([number]))
+        windows.advance(S + (number * 10 + 5) * LONGEST)
+        windows.emit(provisional=False)
+        log += windows.snapshot(committed_offset=number - 1)
+    again = SessionWindows(RULES)
+    again.restore_many(log)
+    again.finish_restore()
+    assert [value for key, value in again.snapshot(committed_offset=2) if key] == [None]
+    assert again.snapshot(committed_offset=2) == []
+    assert again.known_clients == 0
+
+
 def test_only_what_changed_is_written_and_the_watermark_last(world: Any) -> None:
     windows = windows_with(world, [world.Click(S), world.Click(S, client="bo")])
     assert [key for key, _ in windows.snapshot()] == [b"\x04\x00shopanna", b"\x04\x00shopbo", b""]

@@ -13,9 +13,9 @@ from infra.stack.store import EmbeddedStore
 from schemas.rejected_codec import Rejection
 from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
 from streams.decay import Mix
-from streams.distribution import MixKey, MixRows
 from streams.drift import DriftAlarm
 from streams.errors import RetryLater, StoreError
+from streams.mix_rows import MixKey, MixRows
 from streams.sink import CodebookRow, PersonaRow, Sink
 from streams.store import Store
 
@@ -42,6 +42,16 @@ def store(clickhouse: str) -> Iterator[Store]:
 def rows(store: Store, sql: str) -> list[dict[str, Any]]:
     answer: pa.Table = store.select(sql)
     return answer.to_pylist()
+
+
+def test_every_insert_is_told_with_its_table_rows_and_time(store: Store, assigned: Any) -> None:
+    told: list[tuple[str, int, float]] = []
+    sink = Sink(store, lambda *insert: told.append(insert))
+    sink.rejected([Rejection("late", "m", "p", "1", 1, "clicks.raw", 0, offset, b"") for offset in range(3)])
+    sink.assignments(assigned.batch([assigned.Row(1), assigned.Row(2)]))
+    sink.flush()
+    assert [insert[:2] for insert in told] == [("session_assignments", 2), ("rejected_events", 3)]
+    assert all(0.0 < seconds < 60.0 for _, _, seconds in told)
 
 
 def test_assignments_arrive_with_every_column(store: Store, assigned: Any) -> None:

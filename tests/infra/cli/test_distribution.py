@@ -8,8 +8,8 @@ import pytest
 from infra.cli.main import main
 from schemas.settings import settings
 from streams.decay import Mix
-from streams.distribution import MixKey, MixRows
 from streams.drift import DriftAlarm
+from streams.mix_rows import MixKey, MixRows
 from streams.sink import CodebookRow, PersonaRow, Sink
 from streams.store import Store
 

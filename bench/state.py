@@ -1,0 +1,231 @@
+"""A million open sessions: memory, recovery after a kill, memory given back, and cost of an event, few against many."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from kafka import KafkaConsumer, TopicPartition
+
+from bench.group import Group
+from bench.report import Report
+from bench.stand import Stand, Worker
+from bench.state_cost import costs
+from bench.state_traffic import START_MS, Rows, click_rows, traffic
+from infra.errors import BenchError
+from schemas.click_codec import encode_watermark
+from schemas.settings import Settings
+from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG
+from streams.click_records import ClickWriter
+from streams.emit import Emitter
+from streams.topology import ensure_topics
+
+_DEADLINE_S = 600.0
+_POLL_S = 0.2
+#: Sessions that come and go before the worker's memory is looked at: by then its buffers are as large as work needs.
+_WARM_SESSIONS, _WARM_MS = 200_000, 600_000
+#: Event time in which the sessions that count begin, long after those, and a time by which they have ended. It is
+#: shorter than gap and lateness together, so that none closes meanwhile.
+_FILL_FROM_MS, _FILL_MS = 90_000_000, 600_000
+_END_MS = _FILL_FROM_MS + 1_700_000
+#: A worker without clicks gives memory back after five seconds.
+_QUIET_S = 10.0
+#: Share of the sessions asked for that must be open: they begin in whole numbers per slice of time.
+_NEARLY = 0.95
+#: State that a worker without sessions may hold: its empty tables.
+_EMPTY_BYTES = 1 << 20
+_ROWS = 65_536
+_SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlan:
+    """How many sessions the worker gets, how often the windows alone are measured, and the traffic's seed."""
+
+    sessions: int
+    repeats: int
+    seed: int
+
+
+def bench_state(folder: Path, encoder: Path, plan: StatePlan, report: Callable[[str], None]) -> Report:
+    """Measure one worker on Apache Kafka with so many open sessions, then the windows alone; return the figures.
+
+    Raises JavaMissingError without Java and Maven, ArtefactError on a bad encoder, ServiceFailedError or BenchError
+    when the worker fails.
+    """
+    figures = Report()
+    report("starting Apache Kafka and the store")
+    with Stand.open(folder, encoder) as stand:
+        _process(stand, plan, figures, report)
+    report("cost of an event, with few and with many sessions open")
+    for (name, _), cost in zip(_SIZES.items(), costs(list(_SIZES.values()), plan.repeats, plan.seed), strict=True):
+        figures.add(f"add_us_per_event_{name}", cost.event_us, "CPU-us")
+        figures.add(f"record_us_{name}", cost.record_us, "CPU-us")
+    figures.compare("add_us_per_event_1m", "add_us_per_event_10k")
+    figures.add("flatness", figures.ratios["add_us_per_event_1m/add_us_per_event_10k"], "x")
+    return figures
+
+
+def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[str], None]) -> None:
+    settings = stand.settings
+    partitions = asyncio.run(ensure_topics(settings.kafka, settings.partitions, settings.replication))[CLICKS_RAW]
+    report("a worker, and sessions that come and go")
+    worker = stand.start_worker("worker")
+    worker.wait_joined()
+    with closing(Group(settings)) as group:
+        _produce(settings, partitions, traffic(1000 * _WARM_SESSIONS / _WARM_MS, plan.seed, _WARM_MS))
+        _until(worker, lambda: _settled(group, worker, _WARM_SESSIONS), "the first clicks were worked off")
+        _close_all(settings, partitions, START_MS + _WARM_MS)
+        _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "the first sessions were closed")
+        before = _quiet_memory_mib(worker)
+
+        report(f"{plan.sessions:,} sessions")
+        begun_s = time.monotonic()
+        _produce(settings, partitions, _more(plan))
+        _until(worker, lambda: _settled(group, worker, plan.sessions), "the clicks were worked off")
+        many, filled = worker.metric("open_sessions"), worker.memory_mib()
+        figures.add("open_sessions", many, "sessions")
+        figures.add("events_per_open_session", worker.metric("open_events") / many, "events")
+        figures.add("resident_bytes_per_session", (filled - before) * 2**20 / many, "B")
+        figures.add("state_bytes_per_session", worker.metric("state_bytes") / many, "B")
+        figures.add("fill_s", time.monotonic() - begun_s, "s")
+
+        report("kill -9 and a restart")
+        worker.child.stop(signal.SIGKILL)
+        stand.stop(worker)
+        begun_s = time.monotonic()
+        reached_ms = START_MS + _END_MS
+        _produce(settings, partitions, [_probe(reached_ms, partitions)])
+        worker = stand.start_worker("worker-after-kill")
+        worker.wait_joined()
+        _until(worker, lambda: group.committed(CLICKS_RAW) == group.produced(CLICKS_RAW), "the probe was worked off")
+        figures.add("recovery_s", time.monotonic() - begun_s, "s")
+        figures.add("restored_records", worker.metric("restored_records_total"), "records")
+
+        report("all sessions close")
+        begun_s = time.monotonic()
+        _close_all(settings, partitions, reached_ms)
+        _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "all sessions were closed")
+        figures.add("close_s", time.monotonic() - begun_s, "s")
+        after = _quiet_memory_mib(worker)
+        figures.add("resident_before", before, "MiB")
+        figures.add("resident_filled", filled, "MiB")
+        figures.add("resident_after_close", after, "MiB")
+        figures.add("resident_after_close_ratio", after / before, "x")
+        figures.add("open_sessions_after_close", worker.metric("open_sessions"), "sessions")
+        stand.stop(worker)
+    figures.add("changelog_clients_left", _clients_left(settings), "clients")
+
+
+def _quiet_memory_mib(worker: Worker) -> float:
+    """Return a worker's memory once it has been quiet long enough to have given back what it does not use."""
+    time.sleep(_QUIET_S)
+    return worker.memory_mib()
+
+
+def _until(worker: Worker, condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition. Raises ServiceFailedError when the worker ends, BenchError when it takes too long."""
+    give_up_s = time.monotonic() + _DEADLINE_S
+    while not condition():
+        worker.cpu_s()  # raises when it has ended
+        if time.monotonic() > give_up_s:
+            raise BenchError(f"It took longer than {_DEADLINE_S:.0f} s until {what}; see {worker.child.spec.log}.")
+        time.sleep(_POLL_S)
+
+
+def _settled(group: Group, worker: Worker, sessions: int) -> bool:
+    """Say whether both hops have committed all they were given, and about so many sessions are open."""
+    worked_off = all(group.committed(topic) == group.produced(topic) for topic in (CLICKS_RAW, SESSIONS_ASSIGNED))
+    found = worker.metric("open_sessions")
+    return worked_off and (found >= _NEARLY * sessions if sessions else found == 0)
+
+
+def _is_empty(worker: Worker) -> bool:
+    return worker.metric("state_bytes") < _EMPTY_BYTES
+
+
+def _more(plan: StatePlan) -> Iterator[Rows]:
+    for rows in traffic(1000 * plan.sessions / _FILL_MS, plan.seed + 1, _FILL_MS):
+        session = rows.session + 2 * _WARM_SESSIONS
+        yield Rows(session, rows.occurred_ms + _FILL_FROM_MS, rows.received_ms + _FILL_FROM_MS)
+
+
+def _produce(settings: Settings, partitions: int, slices: Iterable[Rows]) -> None:
+    async def run() -> None:
+        writer, emitter = ClickWriter(partitions), Emitter(settings.kafka)
+        await emitter.start()
+        try:
+            for rows in _gathered(slices):
+                records = writer.records(click_rows(rows))
+                await emitter.flush()
+                for partition in range(partitions):
+                    at = np.flatnonzero(records.partition == partition).tolist()
+                    queue = [(records.keys[row], records.values[row]) for row in at]
+                    batches = emitter.pack(queue, time.time_ns() // 1_000_000)
+                    await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
+            await emitter.flush()
+        finally:
+            await emitter.stop()
+
+    asyncio.run(run())
+
+
+def _gathered(slices: Iterable[Rows]) -> Iterator[Rows]:
+    waiting: list[Rows] = []
+    for rows in slices:
+        waiting.append(rows)
+        if sum(map(len, waiting)) >= _ROWS:
+            yield Rows.joined(waiting)
+            waiting = []
+    if waiting:
+        yield Rows.joined(waiting)
+
+
+def _probe(at_ms: int, partitions: int) -> Rows:
+    """Return one event each of some new sessions, enough that every partition gets one."""
+    session = np.arange(-1, -1 - 8 * partitions, -1, dtype=np.int64) + (1 << 40)
+    times = np.full(len(session), at_ms, np.int64)
+    return Rows(session, times, times)
+
+
+def _close_all(settings: Settings, partitions: int, reached_ms: int) -> None:
+    async def run() -> None:
+        emitter = Emitter(settings.kafka)
+        await emitter.start()
+        try:
+            value = encode_watermark(reached_ms + settings.session_max_ms)
+            for partition in range(partitions):
+                batches = emitter.pack([(None, value)], time.time_ns() // 1_000_000)
+                await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
+            await emitter.flush()
+        finally:
+            await emitter.stop()
+
+    asyncio.run(run())
+
+
+def _clients_left(settings: Settings) -> int:
+    """Return how many keys of the changelog, the partitions' own apart, end in anything but a tombstone."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=settings.kafka.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    with closing(consumer):
+        logs = [TopicPartition(SESSIONS_CHANGELOG, p) for p in consumer.partitions_for_topic(SESSIONS_CHANGELOG) or ()]
+        consumer.assign(logs)
+        ends = consumer.end_offsets(logs)
+        left: set[bytes] = set()
+        while any(consumer.position(log) < ends[log] for log in logs):
+            for records in consumer.poll(timeout_ms=1000, max_records=50_000).values():
+                for record in records:
+                    if record.value is None:
+                        left.discard(record.key)
+                    elif not record.key.endswith(b"|"):
+                        left.add(record.key)
+        return len(left)

@@ -1,0 +1,60 @@
+"""Decodes the values of click topics, asking for writer schemas that it meets for the first time."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from schemas.avro_shapes import UnsupportedSchemaError
+from schemas.click_codec import ClickChunk, ClickDecoder
+from schemas.framing import join, schema_ids
+from schemas.packaged import Schema
+from schemas.rejections import CODE_OF_REASON
+
+logger = logging.getLogger(__name__)
+
+#: Ids asked for per call, those of the most records first: garbage may look like any number of ids, each one a request.
+ASKED_AT_ONCE = 64
+
+#: Returns the writer schema of an id, None when nobody knows it; may raise RetryLater.
+FindSchema = Callable[[int], Schema | None]
+
+
+class ClickReader:
+    """One per worker, for one thread. Without ``find_schema`` only the packaged schemas are known."""
+
+    def __init__(self, find_schema: FindSchema | None = None) -> None:
+        self._decoder = ClickDecoder()
+        self._find_schema = find_schema
+        #: Schemas that are known and cannot be read; an id never changes its meaning.
+        self._unreadable: set[int] = set()
+
+    def read(self, values: list[bytes]) -> ClickChunk:
+        """Return one row per value, see ``ClickDecoder.decode``; records of a schema that cannot be read are faulty.
+
+        Raises RetryLater while the registry does not answer: a record must not be rejected for that.
+        """
+        clicks = self._decoder.decode(values)
+        unknown = np.flatnonzero(clicks.batch.fault == CODE_OF_REASON["unknown_schema"])
+        if len(unknown) and self._learn([values[row] for row in unknown]):
+            clicks = self._decoder.decode(values)
+        return clicks
+
+    def _learn(self, values: Sequence[bytes]) -> bool:
+        """Ask for the schemas of some records; return whether one was learnt."""
+        if self._find_schema is None:
+            return False
+        learnt = False
+        ids, counts = np.unique(schema_ids(*join(list(values))), return_counts=True)
+        for schema_id in ids[np.argsort(-counts, kind="stable")][:ASKED_AT_ONCE].tolist():
+            writer = None if schema_id in self._unreadable else self._find_schema(schema_id)
+            if writer is None:
+                continue
+            try:
+                self._decoder.learn(schema_id, writer)
+                learnt = True
+            except UnsupportedSchemaError as error:
+                fields = {"schema_id": schema_id}
+                logger.warning("Records of schema %d are rejected: %s", schema_id, error, extra=fields)
+                self._unreadable.add(schema_id)
+        return learnt

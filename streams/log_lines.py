@@ -1,0 +1,67 @@
+"""Log lines of long-running commands on standard error: text for people, or JSON for those who collect them.
+
+A JSON line is one object: ``time`` (ISO 8601, UTC, milliseconds), ``level``, ``logger``, ``message``, the fields given
+as ``extra``, and ``exception`` with the traceback where there is one.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal
+
+#: Name under which commands say what everybody should know, also where only warnings are logged.
+_ANNOUNCEMENTS = "simpersona"
+_TEXT = "%(asctime)s %(name)s: %(message)s"
+#: What every record has; anything else on it was given as ``extra``.
+_ALWAYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object on one line; what JSON does not know is shown as text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, without its end."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _ALWAYS and name not in line}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def configure_logging(log_format: Literal["text", "json"], verbose: bool = False) -> None:
+    """Send all log records of this process to standard error; call it once, before anything long begins.
+
+    ``verbose`` shows what happens and not only what goes wrong. With "json", Python's warnings and the traceback of an
+    exception that ends the process are lines as well, so that nothing else is on standard error.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if log_format == "json" else logging.Formatter(_TEXT))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(_ANNOUNCEMENTS).setLevel(logging.INFO)
+    if log_format == "json":
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+
+
+def announce(message: str, **fields: object) -> None:
+    """Log what everybody should know, with fields of their own in JSON lines."""
+    logging.getLogger(_ANNOUNCEMENTS).info(message, extra=fields)
+
+
+def complain(sentence: str, exit_code: int) -> None:
+    """Say on standard error why a command ends: after "error: ", or as a line where lines are JSON."""
+    if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+        logging.getLogger(_ANNOUNCEMENTS).error(sentence, extra={"exit_code": exit_code})
+    else:
+        print(f"error: {sentence}", file=sys.stderr)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    logging.getLogger(_ANNOUNCEMENTS).critical("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
