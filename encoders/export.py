@@ -18,9 +18,11 @@ OPSET, IR_VERSION = 18, 9
 
 
 def to_onnx(encoder: SessionEncoder) -> bytes:
-    """Return the encoder as ONNX bytes: (tokens (T, B, F), counts (B,) int32, summaries (B, S)) → latents (B, D).
+    """Return the encoder as ONNX bytes: (tokens, counts, summaries, states) → (latents, last).
 
-    Equal weights give equal bytes.
+    tokens (T, B, F), counts (B,) int32, summaries (B, S); states (1, B, W), the recurrent states before the first
+    token, zero at a session's beginning; latents (B, D); last (1, B, W), the states after the last token. Equal weights
+    give equal bytes.
     """
     width = encoder.gru.hidden_size
     gru_weights = dict(encoder.gru.named_parameters())
@@ -41,7 +43,7 @@ def to_onnx(encoder: SessionEncoder) -> bytes:
         "first": np.array([0], np.int64),
         "parts": np.array([encoder.type_width, encoder.latent.out_features - encoder.type_width], np.int64),
     }
-    gru = ["tokens", "input_weight", "state_weight", "bias", "counts"]
+    gru = ["tokens", "input_weight", "state_weight", "bias", "counts", "states"]
     nodes = [
         # torch applies the reset gate after the recurrent product, hence linear_before_reset
         helper.make_node("GRU", gru, ["", "last"], hidden_size=width, linear_before_reset=1),
@@ -65,8 +67,12 @@ def to_onnx(encoder: SessionEncoder) -> bytes:
             helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["T", "B", TOKEN_WIDTH]),
             helper.make_tensor_value_info("counts", TensorProto.INT32, ["B"]),
             helper.make_tensor_value_info("summaries", TensorProto.FLOAT, ["B", SUMMARY_WIDTH]),
+            helper.make_tensor_value_info("states", TensorProto.FLOAT, [1, "B", width]),
         ],
-        [helper.make_tensor_value_info("latents", TensorProto.FLOAT, ["B", encoder.latent.out_features])],
+        [
+            helper.make_tensor_value_info("latents", TensorProto.FLOAT, ["B", encoder.latent.out_features]),
+            helper.make_tensor_value_info("last", TensorProto.FLOAT, [1, "B", width]),
+        ],
         [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

@@ -18,9 +18,8 @@ from encoders.feature_spec import (
     SUMMARY_FEATURES,
     TAIL_TOKENS,
     TOKEN_FEATURES,
-    TOKEN_WIDTH,
 )
-from schemas.events import I64, Events
+from schemas.events import I32, I64, Events
 from schemas.taxonomy import DEVICES, EVENT_CODES, EVENT_NAMES, REFERRERS
 
 F32 = npt.NDArray[np.float32]
@@ -90,11 +89,13 @@ _FRIDAY = 4
 
 
 @numba.njit(cache=True, nogil=True)
-def fill_features(events: Events, starts: I64, lengths: I64, tokens: F32, summaries: F32, contexts: F32) -> None:
+def fill_features(
+    events: Events, starts: I64, lengths: I64, read: I32, tokens: F32, summaries: F32, contexts: F32
+) -> None:
     """Write the features of sessions into zeroed arrays of the shapes that ``session_features`` returns."""
     for row in range(len(starts)):
         session = events[starts[row] : starts[row] + lengths[row]]
-        _fill_session(session, tokens[:, row], summaries[row])
+        _fill_session(session, read[row], tokens[:, row], summaries[row])
         _fill_context(session, contexts[row])
 
 
@@ -122,7 +123,17 @@ def _log_ratio(price: float, other: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
+def _place_of_token(position: int, length: int, read: int) -> int:
+    """Return where an event's token is written, -1 if it has none."""
+    if length <= MAX_TOKENS:
+        return max(position - read, -1)
+    if position < HEAD_TOKENS:
+        return position
+    return max(position - (length - MAX_TOKENS), -1) if position >= length - TAIL_TOKENS else -1
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
     length = len(events)
     products, categories, queries = (
         np.zeros(MEMORY, np.uint32),
@@ -146,38 +157,45 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
 
     for position in range(length):
         event = events[position]
-        token = np.zeros(TOKEN_WIDTH, np.float32)
+        # Logarithms are most of the work, and of an event that has been read before only the summary needs any.
+        place_of_token = _place_of_token(position, length, read)
+        fresh = place_of_token >= 0
+        token = tokens[max(place_of_token, 0)]
         code = int(event.event)
         if 0 < code <= _EVENTS:
-            token[code - 1] = 1.0
             counts[code] += 1
+            if fresh:
+                token[code - 1] = 1.0
 
         if position > 0:
             gap_s = (event.t - previous) / 1000.0
             log_gap = math.log1p(gap_s)
-            bucket = 0
-            while bucket < len(_BOUNDS_S) and gap_s >= _BOUNDS_S[bucket]:
-                bucket += 1
-            token[_T_GAP_BUCKET + bucket] = 1.0
-            token[_T_LOG_GAP] = log_gap / _LOG_GAP_SCALE
+            if fresh:
+                bucket = 0
+                while bucket < len(_BOUNDS_S) and gap_s >= _BOUNDS_S[bucket]:
+                    bucket += 1
+                token[_T_GAP_BUCKET + bucket] = 1.0
+                token[_T_LOG_GAP] = log_gap / _LOG_GAP_SCALE
             gap_sum += log_gap
             gap_squares += log_gap * log_gap
             longest_gap = max(longest_gap, log_gap)
             quick += gap_s < QUICK_S
             breaks += gap_s >= BREAK_S
         previous = event.t
-        token[_T_ELAPSED] = math.log1p((event.t - start) / 1000.0) / _LOG_ELAPSED_SCALE
-        token[_T_POSITION] = math.log1p(position) / _LOG_POSITION_SCALE
+        if fresh:
+            token[_T_ELAPSED] = math.log1p((event.t - start) / 1000.0) / _LOG_ELAPSED_SCALE
+            token[_T_POSITION] = math.log1p(position) / _LOG_POSITION_SCALE
 
         if event.product != 0:
             product_events += 1
             place = _place(products, known_products, event.product)
             relation = _relation(place, event.product, last_product)
-            token[_T_PRODUCT + relation] = 1.0
+            if fresh:
+                token[_T_PRODUCT + relation] = 1.0
+                token[_T_PRODUCT_VISITS] = math.log1p(visits[place]) if place >= 0 else 0.0
             same += relation == _SAME
             returns += relation == _RETURN
             if place >= 0:
-                token[_T_PRODUCT_VISITS] = math.log1p(visits[place])
                 visits[place] += 1
             elif known_products < MEMORY:
                 products[known_products] = event.product
@@ -188,7 +206,8 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
             category_events += 1
             place = _place(categories, known_categories, event.category)
             relation = _relation(place, event.category, last_category)
-            token[_T_CATEGORY + relation] = 1.0
+            if fresh:
+                token[_T_CATEGORY + relation] = 1.0
             switches += relation != _SAME and category_events > 1
             if place < 0 and known_categories < MEMORY:
                 categories[known_categories] = event.category
@@ -197,12 +216,14 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
         if event.query != 0:
             query_events += 1
             if event.query == last_query:
-                token[_T_QUERY + _SAME] = 1.0
+                relation = _SAME
             elif query_events == 1:
-                token[_T_QUERY + _NEW] = 1.0
+                relation = _NEW
             else:
-                token[_T_QUERY + _RETURN] = 1.0
+                relation = _RETURN
                 refined += 1
+            if fresh:
+                token[_T_QUERY + relation] = 1.0
             if _place(queries, known_queries, event.query) < 0 and known_queries < MEMORY:
                 queries[known_queries] = event.query
                 known_queries += 1
@@ -210,8 +231,9 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
 
         price = float(event.price)
         if price > 0.0:  # NaN, for absent, is not
-            token[_T_HAS_PRICE] = 1.0
-            if views > 0:
+            if fresh:
+                token[_T_HAS_PRICE] = 1.0
+            if fresh and views > 0:
                 token[_T_PRICE_TO_MEAN] = _log_ratio(price, price_sum / views)
                 token[_T_PRICE_TO_PREVIOUS] = _log_ratio(price, last_price)
                 token[_T_PRICE_LOWEST] = price < lowest
@@ -223,8 +245,9 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
                     below_mean += price < price_sum / views
                 views += 1
                 price_sum += price
-                log_sum += math.log(price)
-                log_squares += math.log(price) ** 2
+                log_price = math.log(price)
+                log_sum += log_price
+                log_squares += log_price**2
                 lowest, highest, last_price = min(lowest, price), max(highest, price), price
             elif code == _ADDED and views > 0:
                 priced_adds += 1
@@ -241,15 +264,11 @@ def _fill_session(events: Events, tokens: F32, summary: F32) -> None:
             cart = max(cart - quantity, 0)
         if code > _ADDED and first_add >= 0:
             cart_end = event.t
-        token[_T_CART] = math.log1p(cart)
-        token[_T_QUANTITY] = math.log(quantity)
+        if fresh:
+            token[_T_CART] = math.log1p(cart)
+            token[_T_QUANTITY] = math.log(quantity)
         if referrer == 0:
             referrer = int(event.referrer)
-
-        if length <= MAX_TOKENS or position < HEAD_TOKENS:
-            tokens[position] = token
-        elif position >= length - TAIL_TOKENS:
-            tokens[position - (length - MAX_TOKENS)] = token
 
     gaps = max(length - 1, 1)
     for code in range(1, _EVENTS + 1):

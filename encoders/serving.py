@@ -14,8 +14,10 @@ import onnxruntime as ort
 from encoders.artefact import CODEBOOK_FILE, NETWORK_FILE, check_artefact
 from encoders.codebook import Codebook, Codes
 from encoders.errors import ArtefactError
-from encoders.features import Features, session_features, token_counts
-from schemas.events import I64, Events, SessionBatch
+from encoders.feature_spec import MAX_TOKENS
+from encoders.features import F32, Features, session_features, token_counts
+from encoders.open_states import Known, OpenStates
+from schemas.events import I32, I64, Events, SessionBatch
 
 #: Sessions encoded at once: small enough that a batch's arrays stay in cache, large enough to fill the matrix kernels.
 BATCH = 256
@@ -23,7 +25,10 @@ _ERRORS_ONLY = 3
 
 
 class Encoder:
-    """A loaded encoder artefact; made by ``Encoder.load``. Not changed by use; one thread at a time per instance."""
+    """A loaded encoder artefact; made by ``Encoder.load``. One thread at a time per instance.
+
+    What it says depends on nothing but its arguments; it remembers open sessions to say it sooner.
+    """
 
     def __init__(self, network: bytes, codebook: Codebook, version: str, threads: int = 1) -> None:
         """Serve ONNX bytes with a codebook. Raises ArtefactError when ONNX Runtime refuses the network."""
@@ -35,10 +40,18 @@ class Encoder:
             self._network: Any = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises plain classes of its own, one per kind of damage
             raise ArtefactError(f"encoder {version}: ONNX Runtime cannot load it ({error}); train anew.") from error
+        self._width = self._width_of(version)
+        self._open = OpenStates(self._width)
         self.codebook = codebook
         self.version = version
         self.size = codebook.size
         self.code_paths = codebook.paths()
+
+    def _width_of(self, version: str) -> int:
+        shapes = {put.name: put.shape for put in self._network.get_inputs()}
+        if "states" not in shapes:
+            raise ArtefactError(f"encoder {version}: made by an earlier release; train anew.")
+        return int(shapes["states"][2])
 
     @staticmethod
     def load(folder: Path, threads: int = 1) -> "Encoder":
@@ -47,24 +60,46 @@ class Encoder:
         codebook = Codebook.load(folder / CODEBOOK_FILE)
         return Encoder((folder / NETWORK_FILE).read_bytes(), codebook, manifest.codebook_version, threads)
 
-    def encode(self, sessions: SessionBatch, posterior: bool = False) -> Codes:
-        """Return the buyer types of ``n`` sessions, each with at least one event; ``n`` may be 0."""
-        lengths = np.diff(sessions.offsets)
-        latents = self.latents(sessions.events, sessions.offsets[:-1], lengths)
+    def encode(
+        self, sessions: SessionBatch, posterior: bool = False, still_open: npt.NDArray[np.bool_] | None = None
+    ) -> Codes:
+        """Return the buyer types of ``n`` sessions, each with at least one event; ``n`` may be 0.
+
+        Of sessions that are ``still_open`` (n,) only the events are read that they did not have when they came last.
+        The answer is the same to the last bit.
+        """
+        starts, lengths = sessions.offsets[:-1], np.diff(sessions.offsets)
+        # A longer session is read as its beginning and its end: with the next event its tokens are others.
+        follows = np.zeros(len(lengths), np.bool_) if still_open is None else still_open & (lengths <= MAX_TOKENS)
+        known = self._open.recall(sessions.events, starts, lengths, follows)
+        latents, states = self._read(sessions.events, starts, lengths, known)
+        rows = np.flatnonzero(follows)
+        self._open.keep(sessions.events, starts[rows], lengths[rows], states[rows])
         return self.codebook.assign(latents, lengths, posterior)
 
-    def latents(self, events: Events, starts: I64, lengths: I64) -> npt.NDArray[np.float32]:
+    def latents(self, events: Events, starts: I64, lengths: I64) -> F32:
         """Return latents (n, D) of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, which may overlap."""
-        latents = np.empty((len(starts), self.codebook.latent_width), np.float32)
-        order = np.argsort(lengths, kind="stable")
-        for first in range(0, len(order), BATCH):
-            rows = order[first : first + BATCH]
-            features = session_features(events, starts[rows], lengths[rows])
-            latents[rows] = self.run(features, token_counts(lengths[rows]))
+        latents, _ = self._read(events, starts, lengths, Known.nothing(len(starts), self._width))
         return latents
 
-    def run(self, features: Features, counts: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """Return the latents (B, D) of one batch of features with ``counts`` (B,) tokens: the network alone."""
-        feed = {"tokens": features.tokens, "counts": counts, "summaries": features.summaries}
-        latents: npt.NDArray[np.float32] = self._network.run(None, feed)[0]
-        return latents
+    def _read(self, events: Events, starts: I64, lengths: I64, known: Known) -> tuple[F32, F32]:
+        """Return the latents (n, D) and the recurrent states (n, W) of sessions, going on from what is known."""
+        latents = np.empty((len(starts), self.codebook.latent_width), np.float32)
+        states = np.empty((len(starts), self._width), np.float32)
+        counts = token_counts(lengths) - known.read
+        order = np.argsort(counts, kind="stable")
+        for first in range(0, len(order), BATCH):
+            rows = order[first : first + BATCH]
+            features = session_features(events, starts[rows], lengths[rows], known.read[rows])
+            latents[rows], states[rows] = self.run(features, counts[rows], known.states[rows])
+        return latents, states
+
+    def run(self, features: Features, counts: I32, states: F32 | None = None) -> tuple[F32, F32]:
+        """Run the network alone over one batch of features with ``counts`` (B,) tokens, from ``states`` (B, W) on.
+
+        Returns the latents (B, D) and the states (B, W) after the last token. Without ``states`` at the beginning.
+        """
+        before = np.zeros((len(counts), self._width), np.float32) if states is None else states
+        feed = {"tokens": features.tokens, "counts": counts, "summaries": features.summaries, "states": before[None]}
+        latents, last = self._network.run(None, feed)
+        return latents, last[0]

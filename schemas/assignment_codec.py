@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.assignments import AssignmentBatch, Bytes, Objects
+from schemas.assignments import AssignmentBatch, Bytes
 from schemas.avro_columns import ColumnarDecoder, Columns
 from schemas.avro_writer import BOOL, FLOAT, INT, TEXT, write_records
 from schemas.errors import SimpersonaError
@@ -15,6 +15,7 @@ from schemas.events import I64, U8
 from schemas.framing import FramedWriter, join, schema_ids
 from schemas.packaged import SESSION_ASSIGNMENT_ID, packaged_schema
 from schemas.taxonomy import STRATA
+from schemas.texts import Texts
 
 _SCHEMA = packaged_schema(SESSION_ASSIGNMENT_ID)
 _KIND_OF_TYPE = {"string": TEXT, "int": INT, "long": INT, "boolean": BOOL, "float": FLOAT}
@@ -37,14 +38,14 @@ def encode_assignments(batch: AssignmentBatch) -> list[bytes]:
     if not len(batch):
         return []
     n = len(batch)
-    texts: dict[str, list[bytes]] = {
-        "merchant_id": _encoded(batch.merchant_id),
-        "session_id": batch.session_id.tolist(),
-        "client_id": [client.encode() for client in batch.client_id],
-        "superseded_by": batch.superseded_by.tolist(),
-        "code_path": _encoded(batch.code_path),
-        "codebook_version": [batch.codebook_version.encode()] * n,
-        "source": [batch.source.encode()] * n,
+    texts = {
+        "merchant_id": batch.merchant_id,
+        "session_id": Texts.fixed(batch.session_id),
+        "client_id": batch.client_id,
+        "superseded_by": Texts.fixed(batch.superseded_by),
+        "code_path": batch.code_path,
+        "codebook_version": Texts.chosen([batch.codebook_version], np.zeros(n, np.int64)),
+        "source": Texts.chosen([batch.source], np.zeros(n, np.int64)),
     }
     ints: dict[str, npt.NDArray[np.integer[Any]]] = {
         "revision": batch.revision,
@@ -58,24 +59,18 @@ def encode_assignments(batch: AssignmentBatch) -> list[bytes]:
     }
     text_order = [name for name, kind in _FIELDS if kind == TEXT]
     int_order = [name for name, kind in _FIELDS if kind in (INT, BOOL)]
-    data, starts, lengths = join([value for name in text_order for value in texts[name]])
+    in_order = Texts.joined([texts[name] for name in text_order])
     joined, offsets = write_records(
         header=_HEADER,
         kinds=_KINDS,
-        texts=data,
-        starts=starts.reshape(len(text_order), n),
-        lengths=lengths.reshape(len(text_order), n),
+        texts=in_order.data,
+        starts=in_order.starts.reshape(len(text_order), n),
+        lengths=in_order.lengths.reshape(len(text_order), n),
         ints=np.stack([ints[name].astype(np.int64) for name in int_order]),
         floats=batch.confidence.astype(np.float32)[None, :],
     )
     bounds = offsets.tolist()
     return [joined[a:b] for a, b in itertools.pairwise(bounds)]
-
-
-def _encoded(values: Objects) -> list[bytes]:
-    """Return UTF-8 of values that repeat a lot."""
-    cache: dict[str, bytes] = {}
-    return [cache.get(value) or cache.setdefault(value, value.encode()) for value in values]
 
 
 class AssignmentDecoder:
@@ -85,14 +80,13 @@ class AssignmentDecoder:
         self._columns = ColumnarDecoder(_SCHEMA)
         self._columns.learn(SESSION_ASSIGNMENT_ID, _SCHEMA)
 
-    def decode(self, values: Sequence[bytes]) -> list[AssignmentBatch]:
-        """Return the rows grouped by (codebook_version, source), the order inside a group kept.
+    def decode(self, values: Sequence[bytes]) -> list[tuple[I64, AssignmentBatch]]:
+        """Return the rows grouped by (codebook_version, source), each group with its rows' places among the values.
 
-        Raises AssignmentError, which says how many records are bad: only our own workers write to this topic, so a bad
-        record means a foreign producer and must not be skipped in silence.
+        The order inside a group is the values'. Raises AssignmentError, which says how many records are bad: only our
+        own workers write to this topic, so a bad record means a foreign producer and must not be skipped in silence.
         """
         data, starts, lengths = join(list(values))
-        raw = data.tobytes()
         columns = self._columns.decode(data, starts, lengths, schema_ids(data, starts, lengths))
         bad = len(values) - int(self._sound(data, columns).sum())
         if bad:
@@ -100,13 +94,13 @@ class AssignmentDecoder:
                 f"Topic sessions.assigned holds {bad} records that are not SessionAssignments; "
                 "find who else writes to it and remove those records."
             )
-        versions = self._texts(raw, columns, "codebook_version")
-        sources = self._texts(raw, columns, "source")
-        groups: dict[tuple[str, str], list[int]] = {}
-        for row, group in enumerate(zip(versions, sources, strict=True)):
-            groups.setdefault(group, []).append(row)
+        versions, sources = (self._texts(data, columns, name) for name in ("codebook_version", "source"))
+        _, version = versions.distinct()
+        known_sources, source = sources.distinct()
+        group = version * len(known_sources) + source
+        groups = [np.flatnonzero(group == one) for one in np.unique(group)]
         return [
-            self._batch(raw, columns, np.array(rows), version, source) for (version, source), rows in groups.items()
+            (rows, self._batch(data, columns, rows, versions[int(rows[0])], sources[int(rows[0])])) for rows in groups
         ]
 
     def _sound(self, data: U8, columns: Columns) -> npt.NDArray[np.bool_]:
@@ -124,16 +118,16 @@ class AssignmentDecoder:
             sound &= is_id | (may_be_empty & (lengths == 0))
         return sound
 
-    def _batch(self, raw: bytes, columns: Columns, rows: I64, version: str, source: str) -> AssignmentBatch:
+    def _batch(self, data: U8, columns: Columns, rows: I64, version: str, source: str) -> AssignmentBatch:
         def ints(name: str) -> I64:
             values: I64 = columns.ints[self._columns.row_of[name], rows]
             return values
 
         return AssignmentBatch(
-            merchant_id=self._texts(raw, columns, "merchant_id")[rows],
-            client_id=self._texts(raw, columns, "client_id")[rows],
-            session_id=self._ids(raw, columns, "session_id")[rows],
-            superseded_by=self._ids(raw, columns, "superseded_by")[rows],
+            merchant_id=self._texts(data, columns, "merchant_id")[rows],
+            client_id=self._texts(data, columns, "client_id")[rows],
+            session_id=_ids(self._texts(data, columns, "session_id")[rows]),
+            superseded_by=_ids(self._texts(data, columns, "superseded_by")[rows]),
             revision=ints("revision").astype(np.int32),
             is_final=ints("is_final").astype(np.uint8),
             started_ms=ints("started_at"),
@@ -141,29 +135,27 @@ class AssignmentDecoder:
             events=ints("events").astype(np.int32),
             stratum=ints("funnel_stratum").astype(np.uint8),
             code=ints("code").astype(np.int32),
-            code_path=self._texts(raw, columns, "code_path")[rows],
+            code_path=self._texts(data, columns, "code_path")[rows],
             confidence=columns.floats[self._columns.row_of["confidence"], rows].astype(np.float32),
             is_bot=ints("is_bot").astype(np.uint8),
             codebook_version=version,
             source=source,
         )
 
-    def _slices(self, raw: bytes, columns: Columns, name: str) -> list[bytes]:
+    def _texts(self, data: U8, columns: Columns, name: str) -> Texts:
         row = self._columns.row_of[name]
-        starts, lengths = columns.starts[row].tolist(), columns.lengths[row].tolist()
-        return [raw[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+        return Texts(data, columns.starts[row], columns.lengths[row].astype(np.int64))
 
-    def _texts(self, raw: bytes, columns: Columns, name: str) -> Objects:
-        cache: dict[bytes, str] = {}
-        out = np.empty(len(columns.ok), dtype=object)
-        for row, value in enumerate(self._slices(raw, columns, name)):
-            out[row] = cache.get(value) or cache.setdefault(value, value.decode())
-        return out
 
-    def _ids(self, raw: bytes, columns: Columns, name: str) -> Bytes:
-        return np.array(self._slices(raw, columns, name), dtype=f"S{_SESSION_ID_BYTES}")
+def _ids(texts: Texts) -> Bytes:
+    """Return session ids, each of 16 bytes or none."""
+    ids = np.zeros(len(texts), f"S{_SESSION_ID_BYTES}")
+    there = np.flatnonzero(texts.lengths)
+    at = texts.starts[there, None] + np.arange(_SESSION_ID_BYTES)
+    ids[there] = texts.data[at].reshape(-1).view(ids.dtype)
+    return ids
 
 
 def decode_assignments(values: Sequence[bytes]) -> list[AssignmentBatch]:
-    """Return the rows of some records, see ``AssignmentDecoder.decode``; for tests and tools."""
-    return AssignmentDecoder().decode(values)
+    """Return the groups of some records' rows, see ``AssignmentDecoder.decode``; for tests and tools."""
+    return [batch for _, batch in AssignmentDecoder().decode(values)]

@@ -64,10 +64,24 @@ def decode_click(value: bytes) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class ClickChunk:
-    """Decoded records of one partition: one row per record, and the highest watermark among them (None without one)."""
+    """Decoded records: one row per record, and the watermarks among them.
+
+    mark_rows, marks_ms  (w,) int64, rows of ``batch`` that hold a watermark, rising, and its time
+    """
 
     batch: EventBatch
-    watermark_ms: int | None
+    mark_rows: I64
+    marks_ms: I64
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """The highest watermark, None without one."""
+        return int(self.marks_ms.max()) if len(self.marks_ms) else None
+
+    def part(self, first: int, end: int) -> "ClickChunk":
+        """Return the records ``first <= row < end``, without a copy."""
+        low, high = np.searchsorted(self.mark_rows, (first, end))
+        return ClickChunk(self.batch.part(first, end), self.mark_rows[low:high] - first, self.marks_ms[low:high])
 
 
 class ClickDecoder:
@@ -97,7 +111,7 @@ class ClickDecoder:
         fault = np.zeros(len(values), dtype=np.uint8)
         fault[clicks.ok == 0] = CODE_OF_REASON["malformed_avro"]
         fault[(ids >= 0) & ~known] = CODE_OF_REASON["unknown_schema"]
-        watermark_ms = self._take_watermarks(data, starts, lengths, ids, fault)
+        mark_rows, marks_ms = self._take_watermarks(data, starts, lengths, ids, fault)
         ints, row_of = clicks.ints, self._clicks.row_of
         columns = ClickColumns(
             text=data,
@@ -110,17 +124,17 @@ class ClickDecoder:
             is_bot=ints[row_of["is_bot"]],
             fault=fault,
         )
-        return ClickChunk(batch=assemble(columns), watermark_ms=watermark_ms)
+        return ClickChunk(assemble(columns), mark_rows, marks_ms)
 
-    def _take_watermarks(self, data: U8, starts: I64, lengths: I64, ids: I64, fault: U8) -> int | None:
-        """Mark watermark rows as no events and return the highest of them."""
+    def _take_watermarks(self, data: U8, starts: I64, lengths: I64, ids: I64, fault: U8) -> tuple[I64, I64]:
+        """Mark watermark rows as no events; return those that can be meant, and their times."""
         rows = np.flatnonzero(ids == WATERMARK_ID)
         if not len(rows):
-            return None
+            return rows, rows
         decoded = self._watermarks.decode(data, starts[rows], lengths[rows], ids[rows])
         marks_ms, whole = decoded.ints[0], decoded.ok == 1
         # A watermark that cannot be meant would close every session there is, and reject every click to come.
         valid = whole & (marks_ms >= TIME_MIN_MS) & (marks_ms < TIME_MAX_MS)
         bad = np.where(whole, CODE_OF_REASON["bad_time"], CODE_OF_REASON["malformed_avro"])
         fault[rows] = np.where(valid, NOT_AN_EVENT, bad)
-        return int(marks_ms[valid].max()) if valid.any() else None
+        return rows[valid], marks_ms[valid]

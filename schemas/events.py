@@ -4,6 +4,7 @@ Strings that only have to be *compared* (event id, product, category, query) tra
 strings that must come out again (merchant and client) travel as slices of one byte buffer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,21 @@ class EventBatch:
     def __len__(self) -> int:
         return len(self.events)
 
+    def part(self, first: int, end: int) -> "EventBatch":
+        """Return the rows ``first <= row < end``, without a copy."""
+        rows = slice(first, end)
+        return EventBatch(
+            events=self.events[rows],
+            received_ms=self.received_ms[rows],
+            key_hash=self.key_hash[rows],
+            text=self.text,
+            merchant_start=self.merchant_start[rows],
+            merchant_length=self.merchant_length[rows],
+            client_start=self.client_start[rows],
+            client_length=self.client_length[rows],
+            fault=self.fault[rows],
+        )
+
     def merchant(self, row: int) -> str:
         """Return the merchant id of one row (for messages and tests, not for the hot path)."""
         start = int(self.merchant_start[row])
@@ -93,3 +109,11 @@ class SessionBatch:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @staticmethod
+    def joined(parts: Sequence["SessionBatch"]) -> "SessionBatch":
+        """Return the sessions of several batches (one or more), one after another."""
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        return SessionBatch(np.concatenate([part.events for part in parts]), offsets)

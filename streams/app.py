@@ -35,8 +35,8 @@ HEARTBEATS = 4
 MAX_POLL_INTERVAL_S = 3_600.0
 #: Most bytes of one partition in one fetch: some 15 000 clicks, so that chunks are cut by ``chunk_records``.
 FETCH_BYTES = 4 * 1024 * 1024
-#: Chunks waiting between fetch and hop. Faust stops fetching at 4/5 of it, and every partition may add one more.
-BUFFERED_CHUNKS = 10
+#: Deliveries waiting between fetch and hop. Faust stops fetching at 4/5 of it.
+BUFFERED_DELIVERIES = 10
 
 
 def wall_clock_ms() -> int:
@@ -87,7 +87,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             # Faust makes this folder whether or not a table needs it.
             datadir=scratch,
             stream_wait_empty=False,
-            stream_buffer_maxsize=BUFFERED_CHUNKS,
+            stream_buffer_maxsize=BUFFERED_DELIVERIES,
             broker_max_poll_records=settings.chunk_records,
             broker_max_poll_interval=MAX_POLL_INTERVAL_S,
             broker_commit_interval=settings.commit_interval_ms / 1000,
@@ -114,7 +114,8 @@ class StreamApp(faust.App):  # type: ignore[misc]
         return sticky_assignor(self, self._standby_replicas)
 
     def _new_transport(self) -> ChunkTransport:
-        return ChunkTransport(self.conf.broker_consumer, self, self.ledger, self._checkpoint)
+        hop_of = {topic: driver.name for driver in self.drivers for topic in driver.hop.topics}
+        return ChunkTransport(self.conf.broker_consumer, self, self.ledger, self._checkpoint, hop_of)
 
     async def _checkpoint(self) -> None:
         """Commit every hop; the consumer then commits the offsets this acknowledged.

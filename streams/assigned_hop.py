@@ -8,14 +8,17 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from schemas import topics
 from schemas.assignment_codec import AssignmentDecoder
 from schemas.assignments import AssignmentBatch
+from schemas.events import I64
 from schemas.rejected_codec import Rejection, decode_rejection
 from streams.buyer_refresh import BuyerRefresh
 from streams.chunks import Chunk, TopicPartition
 from streams.decay import DecayRule, Mix
-from streams.distribution import DECAYED
+from streams.distribution import DECAYED, countable
 from streams.drift import DriftRules
 from streams.drift_watch import WATCHED_SOURCE
 from streams.errors import StreamError
@@ -79,7 +82,8 @@ class AssignedHop:
         self._drift_rules = drift_rules if drift_rules is not None else DriftRules()
         self._decoder = AssignmentDecoder()
         self._partitions: dict[int, PartitionMixes] = {}
-        self._waiting: list[tuple[int, AssignmentBatch]] = []
+        #: Decoded rows, and which partition each came from.
+        self._waiting: list[tuple[AssignmentBatch, I64]] = []
         self._rejections: list[Rejection] = []
         self._inserted_ms = 0
         self._unpublished: dict[tuple[int, MixKey], tuple[str, Mix]] = {}
@@ -112,17 +116,26 @@ class AssignedHop:
             self._partitions.pop(number, None)
         if len(numbers) < len(partitions):
             self._rejections.clear()
-        self._waiting = [(partition, batch) for partition, batch in self._waiting if partition in self._partitions]
+        self._waiting = [self._ours(batch, partitions) for batch, partitions in self._waiting]
         self._unpublished = {key: mix for key, mix in self._unpublished.items() if key[0] in self._partitions}
         self._refreshes_buyers = 0 in self._partitions
 
-    async def process(self, chunk: Chunk) -> None:
-        """Decode a chunk. Raises AssignmentError or StreamError on records that no worker wrote."""
-        if chunk.topic == topics.CLICKS_REJECTED:
-            self._rejections += await self._heavy(lambda: [_rejection(value) for value in chunk.values])
-        else:
-            batches = await self._heavy(lambda: self._decoder.decode(chunk.values))
-            self._waiting += [(chunk.partition, batch) for batch in batches]
+    def _ours(self, batch: AssignmentBatch, partitions: I64) -> tuple[AssignmentBatch, I64]:
+        rows = np.isin(partitions, list(self._partitions))
+        return batch.at(rows), partitions[rows]
+
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        """Decode chunks. Raises AssignmentError or StreamError on records that no worker wrote."""
+        await self._heavy(lambda: self._decode(chunks))
+
+    def _decode(self, chunks: Sequence[Chunk]) -> None:
+        assigned = [chunk for chunk in chunks if chunk.topic == topics.SESSIONS_ASSIGNED]
+        rejected = [value for chunk in chunks if chunk.topic == topics.CLICKS_REJECTED for value in chunk.values]
+        numbers = np.array([chunk.partition for chunk in assigned], np.int64)
+        partitions = np.repeat(numbers, [len(chunk) for chunk in assigned])
+        groups = self._decoder.decode([value for chunk in assigned for value in chunk.values])
+        self._rejections += [_rejection(value) for value in rejected]
+        self._waiting += [(batch, partitions[rows]) for rows, batch in groups]
 
     async def commit(self) -> None:
         """Count, store and publish everything processed so far. Raises RetryLater while the store is away."""
@@ -144,7 +157,7 @@ class AssignedHop:
 
         Raises RetryLater while the store is away; what was not inserted waits for the commit.
         """
-        waiting = sum(len(batch) for _, batch in self._waiting)
+        waiting = sum(len(batch) for batch, _ in self._waiting)
         if waiting >= INSERT_ROWS and now_ms - self._inserted_ms >= INSERT_INTERVAL_MS:
             self._inserted_ms = now_ms
             await self._heavy(self._store_sessions)
@@ -162,14 +175,15 @@ class AssignedHop:
 
     def _count_waiting(self, now_ms: int) -> None:
         """Hydrate what memory lacks, count what waits, hand its rows to the sink. After RetryLater all still waits."""
-        by_partition: dict[int, list[AssignmentBatch]] = {}
-        for partition, batch in self._waiting:
-            by_partition.setdefault(partition, []).append(batch)
-        for partition, batches in by_partition.items():
-            self._partitions[partition].hydrate(batches, self._history, now_ms)
-        for partition, batches in by_partition.items():
-            for batch in batches:
-                self._sink.assignments(batch, self._partitions[partition].count(batch, now_ms))
+        counted = [_counted(batch, partitions) for batch, partitions in self._waiting]
+        for partition in {partition for parts in counted for partition, _, _ in parts}:
+            finals = [some for parts in counted for number, _, some in parts if number == partition]
+            self._partitions[partition].hydrate(finals, self._history, now_ms)
+        for (batch, _), parts in zip(self._waiting, counted, strict=True):
+            standing = np.ones(len(batch), dtype=np.bool_)
+            for partition, rows, some in parts:
+                standing[rows] = self._partitions[partition].count(some, now_ms)
+            self._sink.assignments(batch, standing)
         self._waiting.clear()
 
     def _store_sessions(self) -> None:
@@ -221,6 +235,13 @@ class AssignedHop:
 
 def _of_sessions(partitions: AbstractSet[TopicPartition]) -> set[int]:
     return {one.partition for one in partitions if one.topic == topics.SESSIONS_ASSIGNED}
+
+
+def _counted(batch: AssignmentBatch, partitions: I64) -> list[tuple[int, I64, AssignmentBatch]]:
+    """Return the rows that count, partition by partition: its number, their places in the batch, the rows."""
+    rows = countable(batch)
+    by_partition = [(int(one), rows[partitions[rows] == one]) for one in np.unique(partitions[rows])]
+    return [(partition, some, batch.at(some)) for partition, some in by_partition]
 
 
 def _rejection(value: bytes) -> Rejection:

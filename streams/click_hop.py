@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from schemas.settings import Settings
-from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED, SOURCE_OF_TOPIC
+from schemas.topics import SOURCE_OF_TOPIC
 from streams.changelog import Changelog
 from streams.chunks import Chunk, TopicPartition
-from streams.click_work import ClickWork, Outputs
+from streams.click_work import ClickWork, Outputs, Windows
 from streams.emit import Emitter
 from streams.metrics import Metrics
 from streams.sessions import SessionWindows
@@ -109,14 +109,17 @@ class ClickHop:
         for source in partitions:
             self._lanes.pop(source, None)
 
-    async def process(self, chunk: Chunk) -> None:
-        """Put a chunk's clicks into their sessions and send what that closes."""
-        lane = self._lanes[chunk.source]
-        outputs = await self._run(self._work.take, lane.windows, chunk)
-        lane.idle_ms, lane.ticked_ms, lane.lag = 0, self._shell.clock_ms(), chunk.lag
-        lane.changed = lane.fresh = True
-        lane.reached_ms = lane.windows.watermark_ms
-        await self._send_all(chunk.source, lane, outputs, provisional=False)
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        """Put the chunks' clicks into their sessions and send what that closes."""
+        windows = {chunk.source: self._lanes[chunk.source].windows for chunk in chunks}
+        outputs = await self._run(self._work.take, windows, chunks)
+        now_ms = self._shell.clock_ms()
+        for chunk in chunks:
+            lane = self._lanes[chunk.source]
+            lane.idle_ms, lane.ticked_ms, lane.lag = 0, now_ms, chunk.lag
+            lane.changed = lane.fresh = True
+            lane.reached_ms = lane.windows.watermark_ms
+        await self._send_all(windows, outputs, provisional=False)
 
     async def commit(self) -> None:
         """Wait until all outputs are acknowledged, then until the changed sessions are in the changelog."""
@@ -147,13 +150,15 @@ class ClickHop:
         provisional = not behind and now_ms - self._emitted_ms >= self._settings.provisional_interval_ms
         if provisional:
             self._emitted_ms = now_ms
+        windows: dict[TopicPartition, SessionWindows] = {}
         for source, lane in self._lanes.items():
             moved = self._let_time_pass(source, lane, now_ms)
             if moved or (provisional and lane.fresh):
-                outputs = await self._run(self._work.emit, lane.windows, source, provisional)
-                lane.changed |= bool(outputs.emitted) or moved
+                windows[source] = lane.windows
+                lane.changed = True
                 lane.fresh &= not provisional
-                await self._send_all(source, lane, outputs, provisional)
+        if windows:
+            await self._send_all(windows, await self._run(self._work.emit, windows, provisional), provisional)
         if now_ms - self._measured_ms >= MEASURE_INTERVAL_MS:
             self._measured_ms = now_ms
             self._measure(now_ms)
@@ -174,20 +179,13 @@ class ClickHop:
         lane.windows.advance(lane.reached_ms + lane.idle_ms)
         return lane.windows.watermark_ms > before_ms
 
-    async def _send_all(self, source: TopicPartition, lane: Lane, outputs: Outputs, provisional: bool) -> None:
+    async def _send_all(self, windows: Windows, outputs: Outputs, provisional: bool) -> None:
         """Send what was given out, then what is left, round by round: only one round's rows are in memory."""
-        await self._send(source, outputs)
+        await self._emitter.send(outputs.batches)
         while outputs.more:
             await self._emitter.flush()
-            outputs = await self._run(self._work.emit, lane.windows, source, provisional)
-            await self._send(source, outputs)
-
-    async def _send(self, source: TopicPartition, outputs: Outputs) -> None:
-        outgoing = {TopicPartition(SESSIONS_ASSIGNED, number): batches for number, batches in outputs.assigned.items()}
-        if outputs.rejected:
-            partitions = await self._emitter.partitions(CLICKS_REJECTED)
-            outgoing[TopicPartition(CLICKS_REJECTED, source.partition % partitions)] = outputs.rejected
-        await self._emitter.send(outgoing)
+            outputs = await self._run(self._work.emit, windows, provisional)
+            await self._emitter.send(outputs.batches)
 
     async def _restore(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
         await self._run(windows.restore_many, records)

@@ -1,15 +1,16 @@
-"""What the first hop computes for one chunk, off the event loop: decode, sessions, buyer types, bytes to send."""
+"""What the first hop computes for its chunks, off the event loop: decode, sessions, buyer types, bytes to send."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from schemas.assignment_codec import encode_assignments
+from schemas.click_codec import ClickChunk
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.rejections import CODE_OF_REASON, REASONS
-from schemas.topics import CLICKS_RAW, SOURCE_OF_TOPIC
+from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED, SOURCE_OF_TOPIC
 from schemas.validation import TIME_MAX_MS
 from streams.chunks import Chunk, TopicPartition
 from streams.click_reader import ClickReader, FindSchema
@@ -47,13 +48,16 @@ EXPLANATIONS = {
 SESSIONS_AT_ONCE = 16_384
 
 
+#: The session windows of some source partitions.
+Windows = Mapping[TopicPartition, SessionWindows]
+
+
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Batches ready to send: assignments by partition of ``sessions.assigned``, and rejections of this partition."""
+    """What is ready to be sent: batches by the partition they go to, and how many session rows are in them."""
 
-    assigned: dict[int, list[Any]] = field(default_factory=dict)
-    rejected: list[Any] = field(default_factory=list)
-    emitted: int = 0
+    batches: dict[TopicPartition, list[Any]] = field(default_factory=dict)
+    rows: int = 0
     #: Whether there was more to give out than goes into one round.
     more: bool = False
 
@@ -61,7 +65,8 @@ class Outputs:
 class ClickWork:
     """Computes for one worker. ``take`` and ``emit`` run in one thread, one at a time.
 
-    ``find_schema`` looks up a writer schema by id; it may raise RetryLater, before anything is applied.
+    ``partitions`` says how many each topic written to has. ``find_schema`` looks up a writer schema by id; it may raise
+    RetryLater, before anything is applied.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class ClickWork:
         encoder: SessionEncoder,
         rules: SessionRules,
         emitter: Emitter,
-        assigned_partitions: int,
+        partitions: Mapping[str, int],
         metrics: Metrics,
         clock_ms: Callable[[], int],
         find_schema: FindSchema | None = None,
@@ -77,50 +82,72 @@ class ClickWork:
         self.rules = rules
         self._encoder = encoder
         self._emitter = emitter
-        self._assigned_partitions = assigned_partitions
+        self._partitions = partitions
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._reader = ClickReader(find_schema)
 
-    def take(self, windows: SessionWindows, chunk: Chunk) -> Outputs:
-        """Apply a chunk to its partition's sessions and return what it closed and what was rejected."""
-        clicks = self._reader.read(chunk.values)
+    def take(self, windows: Windows, chunks: Sequence[Chunk]) -> Outputs:
+        """Apply chunks, one per partition, to their sessions and return what they closed and what was rejected."""
+        clicks = self._reader.read([value for chunk in chunks for value in chunk.values])
+        rejected: dict[TopicPartition, list[Any]] = {}
+        first = 0
+        for chunk in chunks:
+            part = clicks.part(first, first + len(chunk))
+            first += len(chunk)
+            added = self._add(windows[chunk.source], chunk, part)
+            if len(added.rejected_rows):
+                target = TopicPartition(CLICKS_REJECTED, chunk.partition % self._partitions[CLICKS_REJECTED])
+                rejected.setdefault(target, []).extend(self._rejections(chunk, added))
+        closed = self.emit({chunk.source: windows[chunk.source] for chunk in chunks}, provisional=False)
+        return Outputs({**closed.batches, **rejected}, closed.rows, closed.more)
+
+    def _add(self, windows: SessionWindows, chunk: Chunk, clicks: ClickChunk) -> Added:
+        batch = clicks.batch
         if chunk.topic == CLICKS_RAW:
             # One such event would move its partition's watermark so far that every later click were behind it.
-            ahead = clicks.batch.received_ms > self._clock_ms() + FUTURE_MS
-            clicks.batch.fault[ahead & (clicks.batch.fault == 0)] = CODE_OF_REASON["bad_time"]
-        added = windows.add(clicks.batch, chunk.offsets)
+            ahead = batch.received_ms > self._clock_ms() + FUTURE_MS
+            batch.fault[ahead & (batch.fault == 0)] = CODE_OF_REASON["bad_time"]
+        added = windows.add(batch, chunk.offsets)
         if clicks.watermark_ms is not None:
             windows.advance(clicks.watermark_ms)
         self._count(added)
-        closed = self.emit(windows, chunk.source, provisional=False)
-        return Outputs(closed.assigned, self._rejections(chunk, added), closed.emitted, closed.more)
+        return added
 
-    def emit(self, windows: SessionWindows, source: TopicPartition, provisional: bool) -> Outputs:
+    def emit(self, windows: Windows, provisional: bool) -> Outputs:
         """Return one round's rows of closed sessions and superseded ids and, if asked, of changed open sessions."""
-        emission = windows.emit(provisional=provisional, limit=SESSIONS_AT_ONCE)
-        rows = len(emission) + len(emission.superseded)
-        if not rows:
-            return Outputs()
-        with self._metrics.encode_seconds.time():
-            codes = self._encoder.encode(emission.sessions)
-        self._metrics.encode_sessions.observe(len(emission))
-        batch = assignments(
-            emission, codes, self._encoder.version, self._encoder.code_paths, SOURCE_OF_TOPIC[source.topic]
-        )
-        self._count_rows(emission)
-        by_partition: dict[int, list[Record]] = {}
-        keys: dict[str, tuple[bytes, list[Record]]] = {}
-        for merchant_id, value in zip(batch.merchant_id, encode_assignments(batch), strict=True):
-            known = keys.get(merchant_id)
-            if known is None:
-                key = merchant_id.encode()
-                partition = self._emitter.partition(key, self._assigned_partitions)
-                known = keys[merchant_id] = (key, by_partition.setdefault(partition, []))
-            known[1].append((known[0], value))
+        given: dict[str, list[Emission]] = {}
+        room = SESSIONS_AT_ONCE
+        for source, of_source in windows.items():
+            emission = of_source.emit(provisional=provisional, limit=room)
+            room -= len(emission)
+            if len(emission) or len(emission.superseded):
+                given.setdefault(SOURCE_OF_TOPIC[source.topic], []).append(emission)
+            if room <= 0:
+                break
+        records: dict[int, list[Record]] = {}
+        rows = sum(self._write(Emission.joined(emissions), name, records) for name, emissions in given.items())
         now_ms = self._clock_ms()
-        packed = {p: self._emitter.pack(records, now_ms) for p, records in by_partition.items()}
-        return Outputs(packed, [], rows, more=len(emission) >= SESSIONS_AT_ONCE)
+        batches = {
+            TopicPartition(SESSIONS_ASSIGNED, number): self._emitter.pack(some, now_ms)
+            for number, some in records.items()
+        }
+        return Outputs(batches, rows, more=room <= 0)
+
+    def _write(self, emission: Emission, source: str, records: dict[int, list[Record]]) -> int:
+        """Add an emission's rows to the records by partition of ``sessions.assigned``; return how many they are."""
+        with self._metrics.encode_seconds.time():
+            codes = self._encoder.encode(emission.sessions, still_open=emission.is_final == 0)
+        self._metrics.encode_sessions.observe(len(emission))
+        self._count_rows(emission)
+        batch = assignments(emission, codes, self._encoder.version, self._encoder.code_paths, source)
+        partitions = self._partitions[SESSIONS_ASSIGNED]
+        rows, merchant = batch.merchant_id.distinct()
+        keys = [merchant_id.encode() for merchant_id in batch.merchant_id[rows]]
+        targets = [records.setdefault(self._emitter.partition(key, partitions), []) for key in keys]
+        for which, value in zip(merchant.tolist(), encode_assignments(batch), strict=True):
+            targets[which].append((keys[which], value))
+        return len(batch)
 
     def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
         # Producers may stamp a record with any number; stored times have a range.

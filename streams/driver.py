@@ -14,8 +14,8 @@ from streams.transport import Delivery
 
 logger = logging.getLogger(__name__)
 
-#: Chunks a hop may have in memory without a commit; the next one waits for it, so memory stays bounded.
-MAX_UNCOMMITTED = 64
+#: Records a hop may have taken in without a commit; the next ones wait for it, so memory stays bounded.
+MAX_UNCOMMITTED = 300_000
 
 
 class HopDriver:
@@ -46,6 +46,7 @@ class HopDriver:
         self._restored = False
         self._held = False
         self._processed: list[Entry] = []
+        self._uncommitted = 0
         self._retry_at_ms = 0
         self._owned: AbstractSet[TopicPartition] = frozenset()
 
@@ -60,33 +61,37 @@ class HopDriver:
         return self._lock.locked()
 
     async def process(self, delivery: Delivery) -> None:
-        """Give one chunk to the hop, once its state is restored and its store takes writes."""
+        """Give what was fetched to the hop, once its state is restored and its store takes writes."""
         pause_s: float | None = 0.0
         while pause_s is not None:
             await asyncio.sleep(pause_s)
             await self._flowing.wait()
-            # Shielded, so that an agent being stopped never leaves a chunk half applied.
+            # Shielded, so that an agent being stopped never leaves chunks half applied.
             pause_s = await asyncio.shield(asyncio.ensure_future(self._process(delivery)))
 
     async def _process(self, delivery: Delivery) -> float | None:
-        """Return how long to wait before the chunk is given again, None when it needs nothing more."""
-        chunk = delivery.chunk
+        """Return how long to wait before the chunks are given again, None when they need nothing more."""
         async with self._lock:
-            if self._failed or not delivery.entry.live:  # revoked or fetched again while it waited
+            # Some may have been revoked or fetched again while they waited.
+            parts = [(chunk, entry) for chunk, entry in delivery.parts if entry.live]
+            if self._failed or not parts:
                 return None
             try:
                 with self._metrics.process_seconds.labels(self.name).time():
-                    await self.hop.process(chunk)
+                    await self.hop.process([chunk for chunk, _ in parts])
             except RetryLater as error:
                 logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
                 return error.retry_after_s
             except Exception as error:
                 self._give_up(error)
                 return None
-            self._processed.append(delivery.entry)
-            self._metrics.records.labels(chunk.topic).inc(len(chunk))
-            self._metrics.chunk_records.labels(self.name).observe(len(chunk))
-            if len(self._processed) >= MAX_UNCOMMITTED:
+            self._processed += [entry for _, entry in parts]
+            records = sum(len(chunk) for chunk, _ in parts)
+            self._uncommitted += records
+            for chunk, _ in parts:
+                self._metrics.records.labels(chunk.topic).inc(len(chunk))
+            self._metrics.chunk_records.labels(self.name).observe(records)
+            if self._uncommitted >= MAX_UNCOMMITTED:
                 await self._commit()
             return None
 
@@ -112,7 +117,7 @@ class HopDriver:
         self._retry_at_ms = 0
         if not self._held:
             self._flowing.set()
-        done, self._processed = self._processed, []
+        done, self._processed, self._uncommitted = self._processed, [], 0
         for entry in done:
             self._ledger.ack(entry)
         if done:
@@ -154,6 +159,7 @@ class HopDriver:
         async with self._lock:
             whole = self._restored and not self._processed and not self._retry_at_ms and not self._failed
             self._processed.clear()
+            self._uncommitted = 0
             self._retry_at_ms = 0
             self._restored = False
             self._flowing.clear()

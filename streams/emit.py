@@ -56,10 +56,6 @@ class Emitter:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has."""
-        return len(await self._producer.partitions_for(topic))
-
     def partition(self, key: bytes, partitions: int) -> int:
         """Return the partition every Kafka client puts this key into by default: murmur2 modulo their number."""
         found = self._partition_of_key.get((key, partitions))

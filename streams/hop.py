@@ -31,10 +31,11 @@ class Hop(Protocol):
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Drop the state of partitions that are no longer ours, or whose last commit before a rebalance failed."""
 
-    async def process(self, chunk: Chunk) -> None:
-        """Apply one chunk to memory and queue its outputs; the chunk is acknowledged only by the next ``commit``.
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        """Apply chunks, one or more, to memory and queue their outputs; the next ``commit`` acknowledges them.
 
-        May raise ``RetryLater`` only as long as nothing of the chunk has been applied; then it comes again.
+        They are of different partitions of ``topics``. May raise ``RetryLater`` only as long as nothing of them has
+        been applied; then they come again.
         """
 
     async def commit(self) -> None:

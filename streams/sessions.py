@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from schemas.assignments import Bytes, Objects
+from schemas.assignments import Bytes
 from schemas.events import I64, U8, EventBatch, SessionBatch
+from schemas.texts import Texts
 from streams.emission import Emission, Superseded, assignments
 from streams.errors import SessionStateError
 from streams.session_compact import compacted
@@ -175,17 +176,10 @@ class SessionWindows:
             started_ms=rows["started_ms"].copy(),
         )
 
-    def _names(self, rows: Rows) -> tuple[Objects, Objects]:
+    def _names(self, rows: Rows) -> tuple[Texts, Texts]:
         text, offsets, merchant_n = keys_of(self._table, np.ascontiguousarray(rows["slot"]))
-        data, edges = text.tobytes(), offsets.tolist()
-        merchants, clients = np.empty(len(rows), object), np.empty(len(rows), object)
-        known: dict[bytes, str] = {}
-        for i, length in enumerate(merchant_n.tolist()):
-            start = edges[i]
-            merchant = data[start : start + length]
-            merchants[i] = known.get(merchant) or known.setdefault(merchant, merchant.decode())
-            clients[i] = data[start + length : edges[i + 1]].decode()
-        return merchants, clients
+        starts = offsets[:-1]
+        return Texts(text, starts, merchant_n), Texts(text, starts + merchant_n, np.diff(offsets) - merchant_n)
 
     def snapshot(self, committed_offset: int | None = None) -> list[Record]:
         """Return the changelog records of what changed since the last call, None for a tombstone, the watermark's last.

@@ -15,7 +15,7 @@ from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
 from streams import buyers
 from streams.drift import DETECTOR, DriftAlarm
 from streams.mix_rows import MixRows
-from streams.sink_tables import assignment_table, distribution_table, record_table, selected
+from streams.sink_tables import assignment_table, distribution_table, record_table
 from streams.store import Store
 
 #: Order in which a checkpoint writes: sessions before the counts made of them, so that whoever hydrates after a crash
@@ -100,7 +100,7 @@ class Sink:
 
     def assignments(self, batch: AssignmentBatch, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Add session revisions, or those where ``rows`` (n,) is true."""
-        self._add(_SESSIONS, assignment_table(batch if rows is None else selected(batch, rows)))
+        self._add(_SESSIONS, assignment_table(batch if rows is None or rows.all() else batch.at(rows)))
 
     def distributions(self, rows: MixRows, emitted_ms: int) -> None:
         """Add windows and decayed mixes."""

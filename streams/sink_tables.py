@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from schemas.assignments import AssignmentBatch, Bytes
+from schemas.assignments import AssignmentBatch
 from schemas.taxonomy import STRATA
+from schemas.texts import Texts
 from streams.mix_rows import MixRows
 
 _TIME = pa.timestamp("ms", tz="UTC")
@@ -137,28 +137,26 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 
-_STRATA = np.array(STRATA, dtype=object)
-
 
 def assignment_table(batch: AssignmentBatch) -> pa.Table:
     """Return a batch as rows of ``session_assignments``."""
     n = len(batch)
     columns: dict[str, Any] = {
         "merchant_id": batch.merchant_id,
-        "session_id": _ascii(batch.session_id),
+        "session_id": Texts.fixed(batch.session_id),
         "client_id": batch.client_id,
         "revision": batch.revision,
         "is_final": batch.is_final != 0,
-        "superseded_by": _ascii(batch.superseded_by),
+        "superseded_by": Texts.fixed(batch.superseded_by),
         "started_at": batch.started_ms,
         "ended_at": batch.ended_ms,
         "events": batch.events,
-        "funnel_stratum": _STRATA[batch.stratum],
+        "funnel_stratum": Texts.chosen(STRATA, batch.stratum),
         "code": batch.code,
         "code_path": batch.code_path,
         "confidence": batch.confidence,
-        "codebook_version": [batch.codebook_version] * n,
-        "source": [batch.source] * n,
+        "codebook_version": pa.repeat(pa.scalar(batch.codebook_version, _TEXT), n),
+        "source": pa.repeat(pa.scalar(batch.source, _TEXT), n),
         "is_bot": batch.is_bot != 0,
     }
     return _table("session_assignments", columns)
@@ -176,43 +174,22 @@ def record_table(table: str, records: Sequence[Any]) -> pa.Table:
     return _table(table, {name: [row[name] for row in rows] for name in SCHEMAS[table].names})
 
 
-def selected(batch: AssignmentBatch, rows: npt.NDArray[np.bool_]) -> AssignmentBatch:
-    """Return the rows of a batch where ``rows`` (n,) is true."""
-    if rows.all():
-        return batch
-    return AssignmentBatch(
-        merchant_id=batch.merchant_id[rows],
-        client_id=batch.client_id[rows],
-        session_id=batch.session_id[rows],
-        superseded_by=batch.superseded_by[rows],
-        revision=batch.revision[rows],
-        is_final=batch.is_final[rows],
-        started_ms=batch.started_ms[rows],
-        ended_ms=batch.ended_ms[rows],
-        events=batch.events[rows],
-        stratum=batch.stratum[rows],
-        code=batch.code[rows],
-        code_path=batch.code_path[rows],
-        confidence=batch.confidence[rows],
-        is_bot=batch.is_bot[rows],
-        codebook_version=batch.codebook_version,
-        source=batch.source,
-    )
-
-
 def _table(table: str, columns: dict[str, Any]) -> pa.Table:
     schema = SCHEMAS[table]
     arrays = []
     for field in schema:
         values = columns[field.name]
-        if pa.types.is_timestamp(field.type):
+        if isinstance(values, Texts):
+            arrays.append(_text(values))
+        elif pa.types.is_timestamp(field.type):
             arrays.append(pa.array(values, type=pa.int64()).cast(field.type))
         elif isinstance(values, pa.Array):
-            arrays.append(values.cast(field.type))
+            arrays.append(values)
         else:
             arrays.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _ascii(values: Bytes) -> pa.Array:
-    return pa.array(values.tolist(), type=pa.binary())
+def _text(texts: Texts) -> pa.Array:
+    data, offsets = texts.packed()
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data))

@@ -5,7 +5,7 @@ its offset bookkeeping no longer fits, so everything about offsets is done here:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError
 from aiokafka.structs import TopicPartition as KafkaPartition
 from faust.transport.drivers import aiokafka as driver
-from faust.types import ConsumerMessage
+from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from streams.chunks import Chunk, TopicPartition
@@ -30,10 +30,16 @@ FRESH_MS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What travels through Faust as one message: a chunk and its entry in the ledger."""
+    """What travels through Faust as one message: all that one fetch brought of one hop's topics.
 
-    chunk: Chunk
-    entry: Entry
+    ``parts`` are chunks, one per partition, each with its entry in the ledger.
+    """
+
+    parts: Sequence[tuple[Chunk, Entry]]
+
+    def __len__(self) -> int:
+        """Records."""
+        return sum(len(chunk) for chunk, _ in self.parts)
 
 
 def chunk_of(topic: str, partition: int, records: Sequence[Any], highwater: int) -> Chunk:
@@ -91,7 +97,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, ConsumerMessage]]:
-        """Fetch once and yield one message per partition, round after round called by ``_drain_messages``."""
+        """Fetch once and yield one message per hop, round after round called by ``_drain_messages``."""
         ledger: OffsetLedger = self.transport.ledger
         epoch = ledger.epoch
         fetched, _ = await self._wait_next_records(timeout)
@@ -101,16 +107,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             # Fetched before a rebalance, or during one: whoever owns the partitions begins at their committed offsets.
             await self._read_again(fetched)
             return
-        messages = []
+        parts: dict[str, list[tuple[Chunk, Entry]]] = {}
         for tp, records in fetched.items():
             source = TopicPartition(tp.topic, tp.partition)
             highwater = self.highwater(tp)
             chunk = chunk_of(*source, records, -1 if highwater is None else highwater)
             entry = ledger.deliver(source, int(chunk.offsets[0]), int(chunk.offsets[-1]) + 1)
-            messages.append((tp, self._message_of(tp, Delivery(chunk, entry))))
+            parts.setdefault(self.transport.hop_of[tp.topic], []).append((chunk, entry))
         del fetched, records
-        for tp, message in messages:
-            yield tp, message
+        for of_hop in parts.values():
+            message = self._message_of(Delivery(of_hop))
+            yield message.tp, message
 
     async def _read_again(self, partitions: Collection[KafkaPartition]) -> None:
         """Go back to the committed offsets, and to the beginning of those of some partitions that have none.
@@ -131,8 +138,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         for tp, offset in (await consumer.beginning_offsets(fresh)).items() if fresh else ():
             consumer.seek(tp, offset)
 
-    def _message_of(self, tp: Any, delivery: Delivery) -> ConsumerMessage:
-        chunk = delivery.chunk
+    def _message_of(self, delivery: Delivery) -> ConsumerMessage:
+        """Return a message that Faust takes to the hop: it looks like one record of the first chunk's partition."""
+        chunk, _ = delivery.parts[0]
         return ConsumerMessage(
             topic=chunk.topic,
             partition=chunk.partition,
@@ -145,7 +153,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
-            tp=tp,
+            tp=TP(*chunk.source),
             generation_id=self.app.consumer_generation_id,
         )
 
@@ -154,7 +162,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         while not (self.should_stop or fetcher.should_stop):
             records = 0
             async for _, message in self.getmany(timeout=1.0):
-                records += len(message.value.chunk)
+                records += len(message.value)
                 # A suspended flow means a rebalance: the message is dropped, its entry stays unacked until revoked.
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
             if 0 < records < LINGER_BELOW_RECORDS:
@@ -213,8 +221,15 @@ class ChunkTransport(driver.Transport):  # type: ignore[misc]
     Consumer = ChunkConsumer
 
     def __init__(
-        self, url: list[URL], app: Any, ledger: OffsetLedger, checkpoint: Callable[[], Awaitable[None]]
+        self,
+        url: list[URL],
+        app: Any,
+        ledger: OffsetLedger,
+        checkpoint: Callable[[], Awaitable[None]],
+        hop_of: Mapping[str, str],
     ) -> None:
+        """``hop_of`` names the hop that reads a topic: what is fetched for one hop travels together."""
         super().__init__(url, app)
         self.ledger = ledger
         self.checkpoint = checkpoint
+        self.hop_of = hop_of

@@ -7,6 +7,7 @@ A cold compile takes most of a minute, in which no heartbeat could be sent; with
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.codebook import Codes
 from encoders.features import session_features
@@ -33,7 +34,13 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
     windows.add(clicks.batch, np.arange(len(clicks.batch), dtype=np.int64))
     for provisional in (True, False):
         emission = windows.emit(provisional=provisional)
-        rows = assignments(emission, encoder.encode(emission.sessions), encoder.version, encoder.code_paths, "live")
+        rows = assignments(
+            emission,
+            encoder.encode(emission.sessions, still_open=emission.is_final == 0),
+            encoder.version,
+            encoder.code_paths,
+            "live",
+        )
         AssignmentDecoder().decode(encode_assignments(rows))
     again = SessionWindows(rules)
     again.restore_many(windows.snapshot())
@@ -49,7 +56,7 @@ class _AnyEncoder:
         self.version = "warm-up"
         self.code_paths = ["c00"]
 
-    def encode(self, sessions: SessionBatch) -> Codes:
+    def encode(self, sessions: SessionBatch, *, still_open: npt.NDArray[np.bool_] | None = None) -> Codes:
         """Return the one type for ``n`` sessions."""
         lengths = np.diff(sessions.offsets)
         session_features(sessions.events, sessions.offsets[:-1], lengths)

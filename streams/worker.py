@@ -13,7 +13,7 @@ from pathlib import Path
 from encoders.serving import Encoder
 from schemas.packaged import Schema
 from schemas.settings import Settings
-from schemas.topics import PERSONAS_DISTRIBUTION, SESSIONS_ASSIGNED
+from schemas.topics import PERSONAS_DISTRIBUTION
 from streams.app import StreamApp, build_app, wall_clock_ms
 from streams.assigned_hop import AssignedHop
 from streams.changelog import Changelog
@@ -83,7 +83,7 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
             encoder,
             rules,
             emitter,
-            partitions[SESSIONS_ASSIGNED],
+            partitions,
             metrics,
             wall_clock_ms,
             _find_schema(settings, resources),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from encoders.errors import ArtefactError
+from encoders.feature_spec import MAX_TOKENS
 from encoders.serving import BATCH, Encoder
 from encoders.training import torch_latents
 from schemas.events import EVENT, SessionBatch
@@ -36,6 +37,37 @@ def test_a_session_is_encoded_alike_to_the_last_bit_in_any_batch(small: Any, siz
         assert part.confidence.tobytes() == whole.confidence[rows].tobytes()
         assert part.posterior is not None and whole.posterior is not None
         assert part.posterior.tobytes() == whole.posterior[rows].tobytes()
+
+
+def test_an_open_session_that_goes_on_is_encoded_to_the_last_bit_as_one_that_comes_whole(small: Any) -> None:
+    """Every few events, whatever came in the meantime; one session has more events than tokens are read of."""
+    following, log, random = Encoder.load(small.folder), small.held_out, np.random.default_rng(5)
+    sessions = [log.events[start : start + length] for start, length in zip(log.starts, log.lengths, strict=True)]
+    sessions.append(np.sort(log.events[: 2 * MAX_TOKENS], order=["t", "id"]))
+    ends = np.array([len(session) for session in sessions])
+    lengths = np.minimum(ends, random.integers(1, 4, len(ends)))
+    done = False
+    while not done:
+        done = bool((lengths == ends).all())
+        rows = np.flatnonzero((random.random(len(ends)) < 0.5) | done)
+        events = np.concatenate([sessions[row][: lengths[row]] for row in rows])
+        some = SessionBatch(events, np.concatenate([[0], np.cumsum(lengths[rows])]))
+        still_open = random.random(len(rows)) < 0.9
+        found, whole = following.encode(some, still_open=still_open), Encoder.load(small.folder).encode(some)
+        assert np.array_equal(found.code, whole.code)
+        assert found.confidence.tobytes() == whole.confidence.tobytes()
+        lengths = np.minimum(ends, lengths + random.integers(0, 6, len(ends)))
+
+
+def test_an_open_session_costs_a_step_for_each_new_event(small: Any) -> None:
+    encoder, events = Encoder.load(small.folder), small.held_out.events[small.held_out.starts[0] :][:12]
+    steps = []
+    run = encoder.run
+    encoder.run = lambda features, *rest: steps.append(len(features.tokens)) or run(features, *rest)  # type: ignore[method-assign, func-returns-value]
+    for length in (2, 3, 5):
+        encoder.encode(SessionBatch(events[:length], np.array([0, length])), still_open=np.array([True]))
+    encoder.encode(SessionBatch(events[:5], np.array([0, 5])), still_open=np.array([False]))
+    assert steps == [2, 1, 2, 5]
 
 
 def test_two_threads_encode_as_one(small: Any) -> None:

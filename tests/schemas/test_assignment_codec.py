@@ -14,6 +14,7 @@ from schemas.assignments import AssignmentBatch
 from schemas.framing import HEADER_BYTES
 from schemas.packaged import SESSION_ASSIGNMENT_ID, packaged_schema
 from schemas.rejected_codec import Rejection, decode_rejection, encode_rejection
+from schemas.texts import Texts
 
 pytestmark = pytest.mark.fast
 
@@ -36,16 +37,18 @@ rows = st.fixed_dictionaries(
         "is_bot": st.integers(0, 1),
     }
 )
+_TEXTS = ("merchant_id", "client_id", "code_path")
 _DTYPES = {
-    "merchant_id": object, "client_id": object, "code_path": object, "session_id": "S16", "superseded_by": "S16",
-    "revision": np.int32, "events": np.int32, "code": np.int32, "is_final": np.uint8, "is_bot": np.uint8,
-    "stratum": np.uint8, "started_ms": np.int64, "ended_ms": np.int64, "confidence": np.float32,
+    "session_id": "S16", "superseded_by": "S16", "revision": np.int32, "events": np.int32, "code": np.int32,
+    "is_final": np.uint8, "is_bot": np.uint8, "stratum": np.uint8, "started_ms": np.int64, "ended_ms": np.int64,
+    "confidence": np.float32,
 }  # fmt: skip
 
 
 def batch_of(records: list[dict[str, Any]], version: str = "v1", source: str = "live") -> AssignmentBatch:
     columns = {name: np.array([r[name] for r in records], dtype=dtype) for name, dtype in _DTYPES.items()}
-    return AssignmentBatch(**columns, codebook_version=version, source=source)
+    texts = {name: Texts.of([r[name] for r in records]) for name in _TEXTS}
+    return AssignmentBatch(**columns, **texts, codebook_version=version, source=source)
 
 
 @given(st.lists(rows, min_size=1, max_size=10))
@@ -55,6 +58,8 @@ def test_rows_come_back_as_they_were(records: list[dict[str, Any]]) -> None:
     (back,) = decode_assignments(encode_assignments(batch))
     for name in _DTYPES:
         assert np.array_equal(getattr(back, name), getattr(batch, name)), name
+    for name in _TEXTS:
+        assert getattr(back, name).tolist() == [record[name] for record in records], name
     assert (back.codebook_version, back.source) == ("v1", "live")
 
 

@@ -10,6 +10,7 @@ import pytest
 from schemas.assignments import AssignmentBatch
 from schemas.events import EVENT, FLAG_BOT, EventBatch
 from schemas.hashing import hash_key
+from schemas.texts import Texts
 from streams.session_cut import session_hash
 from streams.session_rules import SessionRules
 from streams.sessions import Emission
@@ -167,19 +168,14 @@ class AssignmentWorld:
     def batch(rows: Sequence[AssignmentRow]) -> AssignmentBatch:
         """Return rows, which share version and source, as a batch."""
 
-        def objects(values: list[str]) -> np.ndarray:
-            out = np.empty(len(values), dtype=object)
-            out[:] = values
-            return out
-
         def digits(value: int | None) -> bytes:
             return b"" if value is None else b"%016x" % value
 
         [(version, source)] = {(row.version, row.source) for row in rows}
         code = [-1 if row.superseded_by is not None else row.code for row in rows]
         return AssignmentBatch(
-            merchant_id=objects([row.merchant for row in rows]),
-            client_id=objects([row.client for row in rows]),
+            merchant_id=Texts.of([row.merchant for row in rows]),
+            client_id=Texts.of([row.client for row in rows]),
             session_id=np.array([digits(row.session) for row in rows], dtype="S16"),
             superseded_by=np.array([digits(row.superseded_by) for row in rows], dtype="S16"),
             revision=np.array([2 * row.events + row.final for row in rows], dtype=np.int32),
@@ -189,7 +185,7 @@ class AssignmentWorld:
             events=np.array([row.events for row in rows], dtype=np.int32),
             stratum=np.array([row.code % 4 for row in rows], dtype=np.uint8),
             code=np.array(code, dtype=np.int32),
-            code_path=objects(["" if c < 0 else f"c{c:02d}" for c in code]),
+            code_path=Texts.of(["" if c < 0 else f"c{c:02d}" for c in code]),
             confidence=np.array([row.confidence for row in rows], dtype=np.float32),
             is_bot=np.array([row.bot for row in rows], dtype=np.uint8),
             codebook_version=version,

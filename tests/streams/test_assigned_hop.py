@@ -80,7 +80,7 @@ class Worker:
 
     async def take(self, assigned: Any, rows: Sequence[Any]) -> None:
         for batch in assigned.batches(rows):
-            await self.hop.process(Chunk.of(SESSIONS_ASSIGNED, 0, encode_assignments(batch)))
+            await self.hop.process([Chunk.of(SESSIONS_ASSIGNED, 0, encode_assignments(batch))])
 
     async def rest(self) -> None:
         """Let the clock run until everything that waits for it is done."""
@@ -315,10 +315,10 @@ def test_rejected_records_are_stored_and_strange_ones_stop_the_worker(
         await worker.start()
         chunk = Chunk.of(CLICKS_REJECTED, 0, [encode_rejection(rejection)])
         for _ in range(2):
-            await worker.hop.process(chunk)
+            await worker.hop.process([chunk])
             await worker.hop.commit()
         with pytest.raises(StreamError, match="not a RejectedEvent"):
-            await worker.hop.process(Chunk.of(CLICKS_REJECTED, 0, [b"\x00\x01"]))
+            await worker.hop.process([Chunk.of(CLICKS_REJECTED, 0, [b"\x00\x01"])])
 
     run(work())
     assert store.select("SELECT failure_kind, offset FROM rejected_events FINAL").to_pylist() == [

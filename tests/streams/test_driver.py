@@ -47,8 +47,8 @@ class Recorder:
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         await self._do(f"revoked {len(partitions)}")
 
-    async def process(self, chunk: Chunk) -> None:
-        await self._do(f"process {chunk.offsets[0]}")
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        await self._do(" ".join(["process", *(str(chunk.offsets[0]) for chunk in chunks)]))
 
     async def commit(self) -> None:
         await self._do("commit")
@@ -67,8 +67,9 @@ class Stage:
         self.failures: list[BaseException] = []
         self.driver = HopDriver(self.hop, self.ledger, Metrics(), lambda: self.now_ms, self.failures.append)
 
-    def delivery(self, first: int) -> Delivery:
-        return Delivery(Chunk.of(*SOURCE, [b"a"] * 10, first), self.ledger.deliver(SOURCE, first, first + 10))
+    def delivery(self, first: int, records: int = 10) -> Delivery:
+        chunk = Chunk.of(*SOURCE, [b"a"] * records, first)
+        return Delivery([(chunk, self.ledger.deliver(SOURCE, first, first + records))])
 
 
 def played(scene: Callable[[Stage], Awaitable[None]]) -> Stage:
@@ -242,8 +243,10 @@ def test_a_cancelled_caller_leaves_no_chunk_half_applied() -> None:
 
 def test_memory_is_bounded_by_a_commit_between_timers() -> None:
     async def scene(stage: Stage) -> None:
-        for number in range(MAX_UNCOMMITTED + 1):
-            await stage.driver.process(stage.delivery(10 * number))
-        assert stage.ledger.committable() == {SOURCE: 10 * MAX_UNCOMMITTED}
+        first = 0
+        for records in (MAX_UNCOMMITTED - 1, 1, 1):
+            await stage.driver.process(stage.delivery(first, records))
+            first += records
+        assert stage.ledger.committable() == {SOURCE: MAX_UNCOMMITTED}
 
     assert played(scene).hop.done.count("commit") == 1

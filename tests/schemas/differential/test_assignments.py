@@ -1,6 +1,7 @@
 """Assignments: the columnar writer's bytes by the strict reader, and any bytes by the decoder and the strict reader."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from schemas.assignment_codec import AssignmentDecoder, AssignmentError, encode_
 from schemas.assignments import AssignmentBatch
 from schemas.framing import HEADER_BYTES
 from schemas.packaged import SESSION_ASSIGNMENT_ID, packaged_schema
+from schemas.texts import Texts
 
 SCHEMA = packaged_schema(SESSION_ASSIGNMENT_ID)
 HEADER = b"\x00" + SESSION_ASSIGNMENT_ID.to_bytes(4, "big")
@@ -29,6 +31,9 @@ def random_batch(random_avro: Any, rows: int) -> AssignmentBatch:
     def session() -> bytes:
         return b"%016x" % r.getrandbits(64)
 
+    def texts(draw: Callable[[], str]) -> Texts:
+        return Texts.of([draw() for _ in range(rows)])
+
     def int32() -> int:
         return r.choice((0, 1, -1, 2**31 - 1, -(2**31), r.randint(-(2**31), 2**31 - 1)))
 
@@ -36,8 +41,8 @@ def random_batch(random_avro: Any, rows: int) -> AssignmentBatch:
         return r.choice((0, 2**63 - 1, -(2**63), r.randint(0, 2**42)))
 
     return AssignmentBatch(
-        merchant_id=column(random_avro.text, object),
-        client_id=column(random_avro.text, object),
+        merchant_id=texts(random_avro.text),
+        client_id=texts(random_avro.text),
         session_id=column(session, "S16"),
         superseded_by=column(lambda: session() if r.random() < 0.2 else b"", "S16"),
         revision=column(int32, np.int32),
@@ -47,7 +52,7 @@ def random_batch(random_avro: Any, rows: int) -> AssignmentBatch:
         events=column(int32, np.int32),
         stratum=column(lambda: r.randint(0, 3), np.uint8),
         code=column(int32, np.int32),
-        code_path=column(lambda: r.choice(("", "c03", "c03.f2", random_avro.text())), object),
+        code_path=texts(lambda: r.choice(("", "c03", "c03.f2", random_avro.text()))),
         confidence=column(lambda: r.choice((0.0, 1.0, np.nan, np.inf, r.random())), np.float32),
         is_bot=column(lambda: r.randint(0, 1), np.uint8),
         codebook_version=r.choice(("v1", random_avro.text())),
@@ -70,7 +75,7 @@ def test_written_rows_are_read_alike_by_both(random_avro: Any, strict_avro: Any,
         batch = random_batch(random_avro, ROWS)
         values = encode_assignments(batch)
         records = [reference.read(value[HEADER_BYTES:]) for value in values]
-        [back] = decoder.decode(values)
+        [(_, back)] = decoder.decode(values)
         assert {value[:HEADER_BYTES] for value in values} == {HEADER}
         assert (back.codebook_version, back.source) == (batch.codebook_version, batch.source)
         for name in COLUMNS:
@@ -101,7 +106,7 @@ def test_hostile_records_are_refused_exactly_when_the_reference_refuses_them(
                 with pytest.raises(AssignmentError, match="holds 1 records"):
                     decoder.decode([spoilt])
                 continue
-            [back] = decoder.decode([spoilt])
+            [(_, back)] = decoder.decode([spoilt])
             for name in COLUMNS:
                 a, b = plain(getattr(back, name)[0]), record[NAMES.get(name, name)]
                 assert a == b or (a != a and b != b), (name, spoilt.hex())
