@@ -98,7 +98,8 @@ class AssignmentDecoder:
         _, version = versions.distinct()
         known_sources, source = sources.distinct()
         group = version * len(known_sources) + source
-        groups = [np.flatnonzero(group == one) for one in np.unique(group)]
+        _, firsts = np.unique(group, return_index=True)
+        groups = [np.flatnonzero(group == group[first]) for first in np.sort(firsts)]
         return [
             (rows, self._batch(data, columns, rows, versions[int(rows[0])], sources[int(rows[0])])) for rows in groups
         ]
