@@ -11,7 +11,7 @@ from schemas.settings import Settings
 from schemas.topics import SOURCE_OF_TOPIC
 from streams.changelog import Changelog
 from streams.chunks import Chunk, TopicPartition
-from streams.click_work import ClickWork, Outputs, Windows
+from streams.click_work import ClickWork
 from streams.emit import Emitter
 from streams.metrics import Metrics
 from streams.sessions import SessionWindows
@@ -33,7 +33,7 @@ class Lane:
     reached_ms: int
     idle_ms: int = 0
     lag: int = 0
-    #: Whether there may be something to write to the changelog, and something that was not emitted provisionally yet.
+    #: Whether there may be something to write to the changelog, and something that was not sent yet.
     changed: bool = False
     fresh: bool = True
 
@@ -110,16 +110,16 @@ class ClickHop:
             self._lanes.pop(source, None)
 
     async def process(self, chunks: Sequence[Chunk]) -> None:
-        """Put the chunks' clicks into their sessions and send what that closes."""
+        """Put the chunks' clicks into their sessions; ``tick`` sends what that closes, of many chunks at once."""
         windows = {chunk.source: self._lanes[chunk.source].windows for chunk in chunks}
-        outputs = await self._run(self._work.take, windows, chunks)
+        rejected = await self._run(self._work.take, windows, chunks)
         now_ms = self._shell.clock_ms()
         for chunk in chunks:
             lane = self._lanes[chunk.source]
             lane.idle_ms, lane.ticked_ms, lane.lag = 0, now_ms, chunk.lag
             lane.changed = lane.fresh = True
             lane.reached_ms = lane.windows.watermark_ms
-        await self._send_all(windows, outputs, provisional=False)
+        await self._emitter.send(rejected)
 
     async def commit(self) -> None:
         """Wait until all outputs are acknowledged, then until the changed sessions are in the changelog."""
@@ -145,20 +145,15 @@ class ClickHop:
         return self._changelog.pack(source, records, now_ms)
 
     async def tick(self, now_ms: int) -> None:
-        """Let idle partitions' time go on, and send open sessions now and then while there is no backlog."""
+        """Let idle partitions' time go on; send closed sessions and, while there is no backlog, open ones."""
         behind = any(lane.lag >= self._settings.chunk_records for lane in self._lanes.values())
-        provisional = not behind and now_ms - self._emitted_ms >= self._settings.provisional_interval_ms
-        if provisional:
-            self._emitted_ms = now_ms
-        windows: dict[TopicPartition, SessionWindows] = {}
+        due = now_ms - self._emitted_ms >= self._settings.provisional_interval_ms
         for source, lane in self._lanes.items():
-            moved = self._let_time_pass(source, lane, now_ms)
-            if moved or (provisional and lane.fresh):
-                windows[source] = lane.windows
-                lane.changed = True
-                lane.fresh &= not provisional
-        if windows:
-            await self._send_all(windows, await self._run(self._work.emit, windows, provisional), provisional)
+            if self._let_time_pass(source, lane, now_ms):
+                lane.fresh = True
+        if due or behind:
+            self._emitted_ms = now_ms
+            await self._send_fresh(provisional=not behind)
         if now_ms - self._measured_ms >= MEASURE_INTERVAL_MS:
             self._measured_ms = now_ms
             self._measure(now_ms)
@@ -179,13 +174,20 @@ class ClickHop:
         lane.windows.advance(lane.reached_ms + lane.idle_ms)
         return lane.windows.watermark_ms > before_ms
 
-    async def _send_all(self, windows: Windows, outputs: Outputs, provisional: bool) -> None:
-        """Send what was given out, then what is left, round by round: only one round's rows are in memory."""
-        await self._emitter.send(outputs.batches)
-        while outputs.more:
-            await self._emitter.flush()
+    async def _send_fresh(self, provisional: bool) -> None:
+        """Send the sessions of partitions in which something happened, in rounds: only one's rows are in memory."""
+        windows = {source: lane.windows for source, lane in self._lanes.items() if lane.fresh}
+        more = bool(windows)
+        while more:
             outputs = await self._run(self._work.emit, windows, provisional)
             await self._emitter.send(outputs.batches)
+            more = outputs.more
+            if more:
+                await self._emitter.flush()
+        for source in windows:
+            self._lanes[source].changed = True
+            # What was not given out provisionally while there was a backlog waits for its end.
+            self._lanes[source].fresh = not provisional
 
     async def _restore(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
         await self._run(windows.restore_many, records)

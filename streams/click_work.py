@@ -1,7 +1,7 @@
 """What the first hop computes for its chunks, off the event loop: decode, sessions, buyer types, bytes to send."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,16 @@ SESSIONS_AT_ONCE = 16_384
 
 #: The session windows of some source partitions.
 Windows = Mapping[TopicPartition, SessionWindows]
+#: Batches of records by the partition they go to.
+Batches = dict[TopicPartition, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is ready to be sent: batches by the partition they go to, and how many session rows are in them."""
+    """One round's session rows, ready to be sent, and whether there was more to give out than goes into one round."""
 
-    batches: dict[TopicPartition, list[Any]] = field(default_factory=dict)
-    rows: int = 0
-    #: Whether there was more to give out than goes into one round.
-    more: bool = False
+    batches: Batches
+    more: bool
 
 
 class ClickWork:
@@ -87,10 +87,10 @@ class ClickWork:
         self._clock_ms = clock_ms
         self._reader = ClickReader(find_schema)
 
-    def take(self, windows: Windows, chunks: Sequence[Chunk]) -> Outputs:
-        """Apply chunks, one per partition, to their sessions and return what they closed and what was rejected."""
+    def take(self, windows: Windows, chunks: Sequence[Chunk]) -> Batches:
+        """Apply chunks, one per partition, to their sessions and return what was rejected, ready to be sent."""
         clicks = self._reader.read([value for chunk in chunks for value in chunk.values])
-        rejected: dict[TopicPartition, list[Any]] = {}
+        rejected: Batches = {}
         first = 0
         for chunk in chunks:
             part = clicks.part(first, first + len(chunk))
@@ -99,8 +99,7 @@ class ClickWork:
             if len(added.rejected_rows):
                 target = TopicPartition(CLICKS_REJECTED, chunk.partition % self._partitions[CLICKS_REJECTED])
                 rejected.setdefault(target, []).extend(self._rejections(chunk, added))
-        closed = self.emit({chunk.source: windows[chunk.source] for chunk in chunks}, provisional=False)
-        return Outputs({**closed.batches, **rejected}, closed.rows, closed.more)
+        return rejected
 
     def _add(self, windows: SessionWindows, chunk: Chunk, clicks: ClickChunk) -> Added:
         batch = clicks.batch
@@ -126,16 +125,17 @@ class ClickWork:
             if room <= 0:
                 break
         records: dict[int, list[Record]] = {}
-        rows = sum(self._write(Emission.joined(emissions), name, records) for name, emissions in given.items())
+        for name, emissions in given.items():
+            self._write(Emission.joined(emissions), name, records)
         now_ms = self._clock_ms()
         batches = {
             TopicPartition(SESSIONS_ASSIGNED, number): self._emitter.pack(some, now_ms)
             for number, some in records.items()
         }
-        return Outputs(batches, rows, more=room <= 0)
+        return Outputs(batches, more=room <= 0)
 
-    def _write(self, emission: Emission, source: str, records: dict[int, list[Record]]) -> int:
-        """Add an emission's rows to the records by partition of ``sessions.assigned``; return how many they are."""
+    def _write(self, emission: Emission, source: str, records: dict[int, list[Record]]) -> None:
+        """Add an emission's rows to the records by partition of ``sessions.assigned``."""
         with self._metrics.encode_seconds.time():
             codes = self._encoder.encode(emission.sessions, still_open=emission.is_final == 0)
         self._metrics.encode_sessions.observe(len(emission))
@@ -147,7 +147,6 @@ class ClickWork:
         targets = [records.setdefault(self._emitter.partition(key, partitions), []) for key in keys]
         for which, value in zip(merchant.tolist(), encode_assignments(batch), strict=True):
             targets[which].append((keys[which], value))
-        return len(batch)
 
     def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
         # Producers may stamp a record with any number; stored times have a range.

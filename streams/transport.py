@@ -22,7 +22,7 @@ from streams.ledger import Entry, OffsetLedger
 
 #: After a small fetch the next one waits this long, so that under live traffic chunks hold hundreds of records, not
 #: five: what a chunk costs beside its records would else be the larger part. A worker that is behind never waits.
-LINGER_S = 0.05
+LINGER_S = 0.1
 LINGER_BELOW_RECORDS = 2_000
 #: A partition counts as caught up only if the broker said so this recently, not before a pause or an outage.
 FRESH_MS = 5_000
