@@ -41,7 +41,7 @@ class Encoder:
         except Exception as error:  # onnxruntime raises plain classes of its own, one per kind of damage
             raise ArtefactError(f"encoder {version}: ONNX Runtime cannot load it ({error}); train anew.") from error
         self._width = self._width_of(version)
-        self._open = OpenStates(self._width)
+        self._open = OpenStates(self._width, codebook.latent_width)
         self.codebook = codebook
         self.version = version
         self.size = codebook.size
@@ -65,33 +65,41 @@ class Encoder:
     ) -> Codes:
         """Return the buyer types of ``n`` sessions, each with at least one event; ``n`` may be 0.
 
-        Of sessions that are ``still_open`` (n,) only the events are read that they did not have when they came last.
-        The answer is the same to the last bit.
+        With ``still_open`` (n,), which says of which sessions more events are to come, only those events are read that
+        a session did not have when it came last. The answer is the same to the last bit.
         """
         starts, lengths = sessions.offsets[:-1], np.diff(sessions.offsets)
-        # A longer session is read as its beginning and its end: with the next event its tokens are others.
-        follows = np.zeros(len(lengths), np.bool_) if still_open is None else still_open & (lengths <= MAX_TOKENS)
-        known = self._open.recall(sessions.events, starts, lengths, follows)
-        latents, states = self._read(sessions.events, starts, lengths, known)
-        rows = np.flatnonzero(follows)
-        self._open.keep(sessions.events, starts[rows], lengths[rows], states[rows])
+        if still_open is None:
+            latents = self.latents(sessions.events, starts, lengths)
+        else:
+            latents = self._followed(sessions.events, starts, lengths, still_open)
         return self.codebook.assign(latents, lengths, posterior)
+
+    def _followed(self, events: Events, starts: I64, lengths: I64, still_open: npt.NDArray[np.bool_]) -> F32:
+        known = self._open.recall(events, starts, lengths)
+        latents, states = self._read(events, starts, lengths, known)
+        # A longer session is read as its beginning and its end: with the next event its tokens are others.
+        kept = np.flatnonzero(still_open & (lengths <= MAX_TOKENS))
+        self._open.keep(events, starts[kept], lengths[kept], states[kept], latents[kept])
+        return latents
 
     def latents(self, events: Events, starts: I64, lengths: I64) -> F32:
         """Return latents (n, D) of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, which may overlap."""
-        latents, _ = self._read(events, starts, lengths, Known.nothing(len(starts), self._width))
+        nothing = Known.nothing(len(starts), self._width, self.codebook.latent_width)
+        latents, _ = self._read(events, starts, lengths, nothing)
         return latents
 
     def _read(self, events: Events, starts: I64, lengths: I64, known: Known) -> tuple[F32, F32]:
         """Return the latents (n, D) and the recurrent states (n, W) of sessions, going on from what is known."""
-        latents = np.empty((len(starts), self.codebook.latent_width), np.float32)
-        states = np.empty((len(starts), self._width), np.float32)
-        counts = token_counts(lengths) - known.read
+        read = np.where(lengths <= MAX_TOKENS, known.read, 0)
+        latents, states = known.latents, known.states
+        counts = token_counts(lengths) - read
         order = np.argsort(counts, kind="stable")
-        for first in range(0, len(order), BATCH):
+        # Those without a new event come first, and have all they need.
+        for first in range(int((counts == 0).sum()), len(order), BATCH):
             rows = order[first : first + BATCH]
-            features = session_features(events, starts[rows], lengths[rows], known.read[rows])
-            latents[rows], states[rows] = self.run(features, counts[rows], known.states[rows])
+            features = session_features(events, starts[rows], lengths[rows], read[rows])
+            latents[rows], states[rows] = self.run(features, counts[rows], states[rows] * (read[rows, None] > 0))
         return latents, states
 
     def run(self, features: Features, counts: I32, states: F32 | None = None) -> tuple[F32, F32]:

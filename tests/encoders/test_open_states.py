@@ -8,7 +8,7 @@ from schemas.events import EVENT, Events
 
 pytestmark = pytest.mark.fast
 
-WIDTH = 2
+WIDTH, LATENT_WIDTH = 2, 3
 
 
 def session(first_id: int, length: int) -> Events:
@@ -19,11 +19,13 @@ def session(first_id: int, length: int) -> Events:
 
 
 def kept(states: OpenStates, events: Events, value: float) -> None:
-    states.keep(events, np.array([0]), np.array([len(events)]), np.full((1, WIDTH), value, np.float32))
+    numbers = np.full((1, WIDTH), value, np.float32), np.full((1, LATENT_WIDTH), -value, np.float32)
+    states.keep(events, np.array([0]), np.array([len(events)]), *numbers)
 
 
-def recalled(states: OpenStates, events: Events, wanted: bool = True) -> tuple[int, float]:
-    known = states.recall(events, np.array([0]), np.array([len(events)]), np.array([wanted]))
+def recalled(states: OpenStates, events: Events) -> tuple[int, float]:
+    known = states.recall(events, np.array([0]), np.array([len(events)]))
+    assert not known.read[0] or known.latents[0, 0] == -known.states[0, 0]
     return int(known.read[0]), float(known.states[0, 0])
 
 
@@ -31,25 +33,20 @@ def recalled(states: OpenStates, events: Events, wanted: bool = True) -> tuple[i
     ("changed", "found"),
     [
         (lambda events: events, (3, 7.0)),
-        (lambda events: events[:3], (0, 0.0)),  # nothing new: there is no token to go on with
+        (lambda events: events[:3], (3, 7.0)),
+        (lambda events: events[:2], (0, 0.0)),
         (lambda events: np.roll(events, 1), (0, 0.0)),
         (lambda events: np.concatenate([events[:1], session(90, 1), events[1:]]), (0, 0.0)),
     ],
 )
 def test_a_state_counts_for_a_session_that_goes_on_and_for_no_other(changed: object, found: tuple[int, float]) -> None:
-    states, events = OpenStates(WIDTH, 16), session(10, 5)
+    states, events = OpenStates(WIDTH, LATENT_WIDTH, 16), session(10, 5)
     kept(states, events[:3], 7.0)
     assert recalled(states, changed(events)) == found  # type: ignore[operator]
 
 
-def test_what_is_not_wanted_is_not_looked_up() -> None:
-    states, events = OpenStates(WIDTH, 16), session(10, 5)
-    kept(states, events[:3], 7.0)
-    assert recalled(states, events, wanted=False) == (0, 0.0)
-
-
 def test_a_session_keeps_one_place_as_it_grows() -> None:
-    states, events = OpenStates(WIDTH, 2), session(10, 9)
+    states, events = OpenStates(WIDTH, LATENT_WIDTH, 2), session(10, 9)
     for length in range(1, 9):
         kept(states, events[:length], float(length))
     assert recalled(states, events) == (8, 8.0)
@@ -59,7 +56,7 @@ def test_a_session_keeps_one_place_as_it_grows() -> None:
 
 
 def test_the_place_of_an_older_session_is_taken_and_never_mistaken() -> None:
-    states = OpenStates(WIDTH, 4)
+    states = OpenStates(WIDTH, LATENT_WIDTH, 4)
     sessions = [session(100 * number, 3) for number in range(1, 30)]
     for number, events in enumerate(sessions):
         events["t"] += 60_000 * number

@@ -67,6 +67,8 @@ def test_an_open_session_costs_a_step_for_each_new_event(small: Any) -> None:
     for length in (2, 3, 5):
         encoder.encode(SessionBatch(events[:length], np.array([0, length])), still_open=np.array([True]))
     encoder.encode(SessionBatch(events[:5], np.array([0, 5])), still_open=np.array([False]))
+    assert steps == [2, 1, 2]
+    encoder.encode(SessionBatch(events[:5], np.array([0, 5])))
     assert steps == [2, 1, 2, 5]
 
 
