@@ -35,8 +35,12 @@ class AssignmentError(SimpersonaError):
 
 def encode_assignments(batch: AssignmentBatch) -> list[bytes]:
     """Return one framed record per row, in row order."""
-    if not len(batch):
-        return []
+    joined, offsets = encode_joined(batch)
+    return [joined[a:b] for a, b in itertools.pairwise(offsets.tolist())]
+
+
+def encode_joined(batch: AssignmentBatch) -> tuple[bytes, I64]:
+    """Return the framed records of the rows (n,), one after another, and (n + 1,) offsets of each and the end."""
     n = len(batch)
     texts = {
         "merchant_id": batch.merchant_id,
@@ -60,7 +64,7 @@ def encode_assignments(batch: AssignmentBatch) -> list[bytes]:
     text_order = [name for name, kind in _FIELDS if kind == TEXT]
     int_order = [name for name, kind in _FIELDS if kind in (INT, BOOL)]
     in_order = Texts.joined([texts[name] for name in text_order])
-    joined, offsets = write_records(
+    return write_records(
         header=_HEADER,
         kinds=_KINDS,
         texts=in_order.data,
@@ -69,8 +73,6 @@ def encode_assignments(batch: AssignmentBatch) -> list[bytes]:
         ints=np.stack([ints[name].astype(np.int64) for name in int_order]),
         floats=batch.confidence.astype(np.float32)[None, :],
     )
-    bounds = offsets.tolist()
-    return [joined[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 class AssignmentDecoder:

@@ -13,8 +13,8 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from schemas.topics import SESSIONS_CHANGELOG
 from streams.chunks import TopicPartition
-from streams.emit import Record
 from streams.owner_writer import OwnerWriter
+from streams.record_batch import Record
 
 #: Records read at once.
 READ_RECORDS = 20_000

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.assignment_codec import encode_assignments
+from schemas.assignment_codec import encode_joined
 from schemas.click_codec import ClickChunk
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.rejections import CODE_OF_REASON, REASONS
@@ -15,8 +15,9 @@ from schemas.validation import TIME_MAX_MS
 from streams.chunks import Chunk, TopicPartition
 from streams.click_reader import ClickReader, FindSchema
 from streams.emission import Emission, SessionEncoder, assignments
-from streams.emit import Emitter, Record
+from streams.emit import Emitter
 from streams.metrics import Metrics
+from streams.record_batch import Record, packed_columns
 from streams.sessions import Added, SessionRules, SessionWindows
 
 PROCESSOR = "streams.click_hop"
@@ -124,29 +125,31 @@ class ClickWork:
                 given.setdefault(SOURCE_OF_TOPIC[source.topic], []).append(emission)
             if room <= 0:
                 break
-        records: dict[int, list[Record]] = {}
+        batches: Batches = {}
         for name, emissions in given.items():
-            self._write(Emission.joined(emissions), name, records)
-        now_ms = self._clock_ms()
-        batches = {
-            TopicPartition(SESSIONS_ASSIGNED, number): self._emitter.pack(some, now_ms)
-            for number, some in records.items()
-        }
+            self._write(Emission.joined(emissions), name, batches)
         return Outputs(batches, more=room <= 0)
 
-    def _write(self, emission: Emission, source: str, records: dict[int, list[Record]]) -> None:
-        """Add an emission's rows to the records by partition of ``sessions.assigned``."""
+    def _write(self, emission: Emission, source: str, batches: Batches) -> None:
+        """Add an emission's rows to the batches by partition of ``sessions.assigned``."""
         with self._metrics.encode_seconds.time():
             codes = self._encoder.encode(emission.sessions, still_open=emission.is_final == 0)
         self._metrics.encode_sessions.observe(len(emission))
         self._count_rows(emission)
         batch = assignments(emission, codes, self._encoder.version, self._encoder.code_paths, source)
-        partitions = self._partitions[SESSIONS_ASSIGNED]
-        rows, merchant = batch.merchant_id.distinct()
-        keys = [merchant_id.encode() for merchant_id in batch.merchant_id[rows]]
-        targets = [records.setdefault(self._emitter.partition(key, partitions), []) for key in keys]
-        for which, value in zip(merchant.tolist(), encode_assignments(batch), strict=True):
-            targets[which].append((keys[which], value))
+        keys = batch.merchant_id
+        firsts, merchant = keys.distinct()
+        of_topic = self._partitions[SESSIONS_ASSIGNED]
+        partitions = np.array([self._emitter.partition(key.encode(), of_topic) for key in keys[firsts]])[merchant]
+        values, edges = encode_joined(batch)
+        data, starts, lengths = np.frombuffer(values, np.uint8), edges[:-1], np.diff(edges)
+        now_ms = self._clock_ms()
+        for partition in np.unique(partitions).tolist():
+            rows = partitions == partition
+            target = batches.setdefault(TopicPartition(SESSIONS_ASSIGNED, partition), [])
+            target += packed_columns(
+                keys.data, keys.starts[rows], keys.lengths[rows], data, starts[rows], lengths[rows], now_ms
+            )
 
     def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
         # Producers may stamp a record with any number; stored times have a range.

@@ -1,7 +1,7 @@
 """Records to Kafka in whole batches: an order of magnitude cheaper than one send per record."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -10,17 +10,11 @@ from aiokafka.partitioner import murmur2
 
 from streams.chunks import TopicPartition
 from streams.errors import StreamError
+from streams.record_batch import BATCH_BYTES, Record, packed
 
-#: One record: key and value; a value of None is a tombstone.
-Record = tuple[bytes | None, bytes | None]
 #: Batches in order, by the partition they go to.
 Outgoing = Mapping[TopicPartition, Sequence[Any]]
 
-#: Most bytes of one batch before compression; below the broker's default limit of 1 MiB for a message set.
-BATCH_BYTES = 768 * 1024
-#: aiokafka asks lz4 for its level 9, at 15 to 18 ns a byte; snappy takes 2 and leaves a tenth more. (kafka-python
-#: reads it with the package python-snappy.)
-COMPRESSION = "snappy"
 #: A broker that is away for less than this costs nothing; after it the worker stops and a restart replays.
 PATIENCE_S = 120
 _SIGN_BIT_MASK = 0x7FFFFFFF
@@ -44,7 +38,6 @@ class Emitter:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             acks="all",
-            compression_type=COMPRESSION,
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * BATCH_BYTES,
             request_timeout_ms=PATIENCE_S * 1000,
@@ -64,8 +57,8 @@ class Emitter:
         return found
 
     def pack(self, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-        """Return aiokafka batches of records for one partition, in order."""
-        return packed(self._producer.create_batch, records, timestamp_ms)
+        """Return batches of records for one partition, in order. Raises TooLargeError on a record too large for any."""
+        return packed(records, timestamp_ms)
 
     async def send(self, outgoing: Outgoing) -> None:
         """Queue batches; ``flush`` tells whether they arrived."""
@@ -106,19 +99,6 @@ async def send_batches(producer: Any, outgoing: Outgoing) -> list[asyncio.Future
         for target, batches in outgoing.items()
         for batch in batches
     ]
-
-
-def packed(create_batch: Callable[[], Any], records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-    """Return as few batches of a producer as hold the records, in order. Raises BrokerError on a record too large."""
-    batches: list[Any] = []
-    batch: Any = None
-    for key, value in records:
-        if batch is None or batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
-            batch = create_batch()
-            batches.append(batch)
-            if batch.append(key=key, value=value, timestamp=timestamp_ms) is None:
-                raise BrokerError(f"A record of {len(value or b'')} bytes is larger than a batch may be.")
-    return batches
 
 
 def broker_away(bootstrap: str, error: KafkaError) -> BrokerError:

@@ -5,8 +5,9 @@ from collections.abc import Set as AbstractSet
 
 from schemas.topics import PERSONAS_DISTRIBUTION, SESSIONS_ASSIGNED
 from streams.chunks import TopicPartition
-from streams.emit import Emitter, Record
+from streams.emit import Emitter
 from streams.owner_writer import OwnerWriter
+from streams.record_batch import Record
 
 
 class MixTopic:

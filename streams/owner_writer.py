@@ -17,19 +17,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 
 from streams.chunks import TopicPartition
-from streams.emit import (
-    BATCH_BYTES,
-    COMPRESSION,
-    PATIENCE_S,
-    BrokerError,
-    Emitter,
-    Outgoing,
-    Record,
-    broker_away,
-    packed,
-    send_batches,
-)
+from streams.emit import PATIENCE_S, BrokerError, Emitter, Outgoing, broker_away, send_batches
 from streams.errors import RetryLater, StreamError
+from streams.record_batch import BATCH_BYTES, Record, packed
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +100,8 @@ class FencedWriter:
                 raise outcome
 
     def pack(self, source: TopicPartition, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-        """Return the source's producer's batches, which are marked as transactional."""
-        return packed(self._producers[source].create_batch, records, timestamp_ms)
+        """Return batches that are marked as transactional."""
+        return packed(records, timestamp_ms, transactional=True)
 
     async def write(self, source: TopicPartition, outgoing: Outgoing) -> None:
         """Write the batches in one transaction."""
@@ -170,7 +160,6 @@ def _producer(bootstrap: str, name: str) -> AIOKafkaProducer:
         bootstrap_servers=bootstrap,
         transactional_id=name,
         transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
-        compression_type=COMPRESSION,
         max_batch_size=BATCH_BYTES,
         max_request_size=2 * BATCH_BYTES,
         request_timeout_ms=PATIENCE_S * 1000,

@@ -10,7 +10,8 @@ from schemas.topics import click_key
 from streams.chunks import TopicPartition
 from streams.click_reader import ClickReader
 from streams.click_records import partition_of
-from streams.emit import Emitter, Record
+from streams.emit import Emitter
+from streams.record_batch import Record
 from streams.rejected_events import Page, RejectedEvents
 from streams.sink import ReplayedRow, Sink
 

@@ -17,8 +17,9 @@ from schemas.events import I64
 from streams.arrival import Order, Pace, by_received, shifted, times_ms
 from streams.chunks import TopicPartition
 from streams.click_records import ClickWriter, partition_of
-from streams.emit import Emitter, Record
+from streams.emit import Emitter
 from streams.errors import StreamError
+from streams.record_batch import Record
 
 #: Paced events are sent in steps of this length: short beside any latency of interest, long enough to make batches.
 _STEP_S = 0.05

@@ -8,9 +8,10 @@ import pytest
 
 from streams.changelog import Changelog
 from streams.chunks import TopicPartition
-from streams.emit import Emitter, Record
+from streams.emit import Emitter
 from streams.errors import RetryLater
 from streams.owner_writer import FencedWriter, MemberWriter, owner_writer
+from streams.record_batch import Record
 from streams.topology import ensure_topics
 
 LIVE, SIMULATED, OTHER = (
