@@ -22,6 +22,7 @@ from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG
 from streams.click_records import ClickWriter
 from streams.emit import Emitter
+from streams.record_batch import packed
 from streams.topology import ensure_topics
 
 _DEADLINE_S = 600.0
@@ -165,7 +166,7 @@ def _produce(settings: Settings, partitions: int, slices: Iterable[Rows]) -> Non
                 for partition in range(partitions):
                     at = np.flatnonzero(records.partition == partition).tolist()
                     queue = [(records.keys[row], records.values[row]) for row in at]
-                    batches = emitter.pack(queue, time.time_ns() // 1_000_000)
+                    batches = packed(queue, time.time_ns() // 1_000_000)
                     await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
             await emitter.flush()
         finally:
@@ -199,7 +200,7 @@ def _close_all(settings: Settings, partitions: int, reached_ms: int) -> None:
         try:
             value = encode_watermark(reached_ms + settings.session_max_ms)
             for partition in range(partitions):
-                batches = emitter.pack([(None, value)], time.time_ns() // 1_000_000)
+                batches = packed([(None, value)], time.time_ns() // 1_000_000)
                 await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
             await emitter.flush()
         finally:

@@ -14,7 +14,8 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 from schemas.topics import SESSIONS_CHANGELOG
 from streams.chunks import TopicPartition
 from streams.owner_writer import OwnerWriter
-from streams.record_batch import Record
+from streams.record_batch import RecordBatch
+from streams.record_columns import Record, Records
 
 #: Records read at once.
 READ_RECORDS = 20_000
@@ -47,10 +48,9 @@ class Changelog:
         """Give these sources up."""
         await self._writer.close(sources)
 
-    def pack(self, source: TopicPartition, records: Sequence[Record], timestamp_ms: int) -> list[object]:
+    def pack(self, source: TopicPartition, records: Records | Sequence[Record], timestamp_ms: int) -> list[RecordBatch]:
         """Return batches of a snapshot's records; may run in the executor."""
-        prefix = prefix_of(source)
-        return self._writer.pack(source, ((prefix + (key or b""), value) for key, value in records), timestamp_ms)
+        return self._writer.pack(records, timestamp_ms, prefix_of(source))
 
     async def write(self, source: TopicPartition, batches: Sequence[object]) -> None:
         """Write a snapshot whole or not at all; durable on return. Raises as ``OwnerWriter.write``."""

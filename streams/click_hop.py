@@ -138,7 +138,7 @@ class ClickHop:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _snapshot(self, source: TopicPartition, lane: Lane, now_ms: int) -> list[object]:
+    def _snapshot(self, source: TopicPartition, lane: Lane, now_ms: int) -> Sequence[object]:
         committed = self._shell.committed(source)
         records = lane.windows.snapshot(committed_offset=-1 if committed is None else committed - 1)
         self._metrics.changelog_records.inc(len(records))

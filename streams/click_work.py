@@ -17,7 +17,8 @@ from streams.click_reader import ClickReader, FindSchema
 from streams.emission import Emission, SessionEncoder, assignments
 from streams.emit import Emitter
 from streams.metrics import Metrics
-from streams.record_batch import Record, packed_columns
+from streams.record_batch import packed
+from streams.record_columns import Record, Records, Slices
 from streams.sessions import Added, SessionRules, SessionWindows
 
 PROCESSOR = "streams.click_hop"
@@ -146,10 +147,10 @@ class ClickWork:
         now_ms = self._clock_ms()
         for partition in np.unique(partitions).tolist():
             rows = partitions == partition
-            target = batches.setdefault(TopicPartition(SESSIONS_ASSIGNED, partition), [])
-            target += packed_columns(
-                keys.data, keys.starts[rows], keys.lengths[rows], data, starts[rows], lengths[rows], now_ms
+            records = Records(
+                Slices(keys.data, keys.starts[rows], keys.lengths[rows]), Slices(data, starts[rows], lengths[rows])
             )
+            batches.setdefault(TopicPartition(SESSIONS_ASSIGNED, partition), []).extend(packed(records, now_ms))
 
     def _rejections(self, chunk: Chunk, added: Added) -> list[Any]:
         # Producers may stamp a record with any number; stored times have a range.
@@ -172,7 +173,7 @@ class ClickWork:
                 payload=value[:PAYLOAD_BYTES_MAX],
             )
             records.append((None if key and len(key) > KEY_BYTES_MAX else key, encode_rejection(rejection)))
-        return self._emitter.pack(records, self._clock_ms())
+        return packed(records, self._clock_ms())
 
     def _count(self, added: Added) -> None:
         self._metrics.events.labels("accepted").inc(added.accepted)

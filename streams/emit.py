@@ -1,7 +1,7 @@
 """Records to Kafka in whole batches: an order of magnitude cheaper than one send per record."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2
 
 from streams.chunks import TopicPartition
 from streams.errors import StreamError
-from streams.record_batch import BATCH_BYTES, Record, packed
+from streams.record_batch import BATCH_BYTES
 
 #: Batches in order, by the partition they go to.
 Outgoing = Mapping[TopicPartition, Sequence[Any]]
@@ -25,7 +25,7 @@ class BrokerError(StreamError):
 
 
 class Emitter:
-    """A producer of batches. ``pack`` may run in any one thread, everything else on the event loop."""
+    """A producer of batches (see ``streams.record_batch``). Runs on the event loop, but for ``partition``."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -55,10 +55,6 @@ class Emitter:
         if found is None:
             found = self._partition_of_key[key, partitions] = (murmur2(key) & _SIGN_BIT_MASK) % partitions
         return found
-
-    def pack(self, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-        """Return batches of records for one partition, in order. Raises TooLargeError on a record too large for any."""
-        return packed(records, timestamp_ms)
 
     async def send(self, outgoing: Outgoing) -> None:
         """Queue batches; ``flush`` tells whether they arrived."""

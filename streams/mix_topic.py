@@ -7,7 +7,7 @@ from schemas.topics import PERSONAS_DISTRIBUTION, SESSIONS_ASSIGNED
 from streams.chunks import TopicPartition
 from streams.emit import Emitter
 from streams.owner_writer import OwnerWriter
-from streams.record_batch import Record
+from streams.record_columns import Record
 
 
 class MixTopic:
@@ -36,9 +36,7 @@ class MixTopic:
             records.setdefault(target, []).append((key, message))
         now_ms = self._clock_ms()
         source = _source(partition)
-        await self._writer.write(
-            source, {target: self._writer.pack(source, some, now_ms) for target, some in records.items()}
-        )
+        await self._writer.write(source, {target: self._writer.pack(some, now_ms) for target, some in records.items()})
 
 
 def _source(partition: int) -> TopicPartition:

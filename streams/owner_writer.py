@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
@@ -19,7 +19,8 @@ from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 from streams.chunks import TopicPartition
 from streams.emit import PATIENCE_S, BrokerError, Emitter, Outgoing, broker_away, send_batches
 from streams.errors import RetryLater, StreamError
-from streams.record_batch import BATCH_BYTES, Record, packed
+from streams.record_batch import BATCH_BYTES, RecordBatch, packed
+from streams.record_columns import Record, Records
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ class OwnerWriter(Protocol):
     async def close(self, sources: AbstractSet[TopicPartition]) -> None:
         """Stop writing for these sources."""
 
-    def pack(self, source: TopicPartition, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-        """Return batches of records; may run in any one thread."""
+    def pack(self, records: Records | Iterable[Record], timestamp_ms: int, prefix: bytes = b"") -> list[RecordBatch]:
+        """Return batches of records, every key behind ``prefix``; may run in any one thread."""
 
     async def write(self, source: TopicPartition, outgoing: Outgoing) -> None:
         """Write batches that belong together; durable on return.
@@ -99,9 +100,9 @@ class FencedWriter:
             if isinstance(outcome, Exception) and not isinstance(outcome, KafkaError):
                 raise outcome
 
-    def pack(self, source: TopicPartition, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
+    def pack(self, records: Records | Iterable[Record], timestamp_ms: int, prefix: bytes = b"") -> list[RecordBatch]:
         """Return batches that are marked as transactional."""
-        return packed(records, timestamp_ms, transactional=True)
+        return packed(records, timestamp_ms, transactional=True, prefix=prefix)
 
     async def write(self, source: TopicPartition, outgoing: Outgoing) -> None:
         """Write the batches in one transaction."""
@@ -144,9 +145,9 @@ class MemberWriter:
     async def close(self, sources: AbstractSet[TopicPartition]) -> None:
         """Do nothing."""
 
-    def pack(self, source: TopicPartition, records: Iterable[Record], timestamp_ms: int) -> list[Any]:
-        """Return the emitter's batches."""
-        return self._emitter.pack(records, timestamp_ms)
+    def pack(self, records: Records | Iterable[Record], timestamp_ms: int, prefix: bytes = b"") -> list[RecordBatch]:
+        """Return batches."""
+        return packed(records, timestamp_ms, prefix=prefix)
 
     async def write(self, source: TopicPartition, outgoing: Outgoing) -> None:
         """Write the batches if this worker is still a member of its group."""

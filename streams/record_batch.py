@@ -18,9 +18,7 @@ from aiokafka.record.util import calc_crc32c
 
 from schemas.events import I64, U8
 from streams.errors import StreamError
-
-#: One record: key and value; a value of None is a tombstone.
-Record = tuple[bytes | None, bytes | None]
+from streams.record_columns import Record, Records
 
 #: Most bytes of one batch before compression; below the broker's default limit of 1 MiB for a message set.
 BATCH_BYTES = 768 * 1024
@@ -88,27 +86,19 @@ class RecordBatch(BatchBuilder):  # type: ignore[misc]
         return self._buffer
 
 
-def packed(records: Iterable[Record], timestamp_ms: int, transactional: bool = False) -> list[RecordBatch]:
-    """Return as few batches as hold the records, in order. Raises TooLargeError on a record too large for any."""
-    whole = list(records)
-    keys, values = [key for key, _ in whole], [value for _, value in whole]
-    return packed_columns(*_joined(keys), *_joined(values), timestamp_ms, transactional)
-
-
-def packed_columns(
-    keys: U8,
-    key_starts: I64,
-    key_lengths: I64,
-    values: U8,
-    value_starts: I64,
-    value_lengths: I64,
-    timestamp_ms: int,
-    transactional: bool = False,
+def packed(
+    records: Records | Iterable[Record], timestamp_ms: int, transactional: bool = False, prefix: bytes = b""
 ) -> list[RecordBatch]:
-    """Return the batches of ``n`` records whose keys and values are slices; a length of -1 stands for null."""
-    sizes = _OVERHEAD + np.maximum(key_lengths, 0) + np.maximum(value_lengths, 0)
+    """Return as few batches as hold the records, in order, every key behind ``prefix``.
+
+    Raises TooLargeError on a record that is too large for any.
+    """
+    columns = records if isinstance(records, Records) else Records.of(list(records))
+    keys, values = columns.keys, columns.values
+    sizes = _OVERHEAD + len(prefix) + np.maximum(keys.lengths, 0) + np.maximum(values.lengths, 0)
     if sizes.max(initial=0) > BATCH_BYTES:
         raise TooLargeError(f"A record of {sizes.max()} bytes is larger than a batch may be.")
+    before_key = np.frombuffer(prefix, np.uint8)
     batches, first = [], 0
     ends = np.cumsum(sizes)
     while first < len(sizes):
@@ -117,18 +107,12 @@ def packed_columns(
         rows = slice(first, end)
         out = np.empty(int(ends[end - 1] - before), np.uint8)
         written = _write(
-            keys, key_starts[rows], key_lengths[rows], values, value_starts[rows], value_lengths[rows], out
-        )
+            before_key, keys.data, keys.starts[rows], keys.lengths[rows],
+            values.data, values.starts[rows], values.lengths[rows], out,
+        )  # fmt: skip
         batches.append(RecordBatch(out[:written].tobytes(), end - first, timestamp_ms, transactional))
         first = end
     return batches
-
-
-def _joined(texts: list[bytes | None]) -> tuple[U8, I64, I64]:
-    lengths = np.fromiter((-1 if text is None else len(text) for text in texts), np.int64, len(texts))
-    there = np.maximum(lengths, 0)
-    data = np.frombuffer(b"".join([text for text in texts if text]), np.uint8)
-    return data, np.cumsum(there) - there, lengths
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
@@ -154,23 +138,27 @@ def _varint_bytes(value: int) -> int:
 
 @nb.njit(cache=True, nogil=True)
 def _write(
-    keys: U8, key_starts: I64, key_lengths: I64, values: U8, value_starts: I64, value_lengths: I64, out: U8
+    prefix: U8, keys: U8, key_at: I64, key_lengths: I64, values: U8, value_at: I64, value_lengths: I64, out: U8
 ) -> np.int64:
     pos = np.int64(0)
-    for row in range(len(key_starts)):
+    for row in range(len(key_at)):
         key_n, value_n = key_lengths[row], value_lengths[row]
+        whole_n = key_n + len(prefix) if len(prefix) else key_n
         # Attributes, timestamp delta and number of headers: a zero byte each.
-        size = 3 + _varint_bytes(row) + _varint_bytes(key_n) + _varint_bytes(value_n) + max(key_n, 0) + max(value_n, 0)
-        pos = _put_varint(out, pos, size)
+        size = 3 + _varint_bytes(row) + _varint_bytes(whole_n) + _varint_bytes(value_n)
+        pos = _put_varint(out, pos, size + max(whole_n, 0) + max(value_n, 0))
         out[pos] = 0
         out[pos + 1] = 0
         pos = _put_varint(out, pos + 2, np.int64(row))
-        pos = _put_varint(out, pos, key_n)
+        pos = _put_varint(out, pos, whole_n)
+        for byte in prefix:
+            out[pos] = byte
+            pos += 1
         for i in range(key_n):
-            out[pos + i] = keys[key_starts[row] + i]
+            out[pos + i] = keys[key_at[row] + i]
         pos = _put_varint(out, pos + max(key_n, 0), value_n)
         for i in range(value_n):
-            out[pos + i] = values[value_starts[row] + i]
+            out[pos + i] = values[value_at[row] + i]
         pos += max(value_n, 0)
         out[pos] = 0
         pos += 1

@@ -11,7 +11,8 @@ from streams.chunks import TopicPartition
 from streams.click_reader import ClickReader
 from streams.click_records import partition_of
 from streams.emit import Emitter
-from streams.record_batch import Record
+from streams.record_batch import packed
+from streams.record_columns import Record
 from streams.rejected_events import Page, RejectedEvents
 from streams.sink import ReplayedRow, Sink
 
@@ -100,7 +101,7 @@ async def recover(
                 by_partition.setdefault(partition, []).append((key, page.payloads[row]))
             now_ms = time.time_ns() // 1_000_000
             for partition, records in by_partition.items():
-                await emitter.send({TopicPartition(page.lane.topic, partition): emitter.pack(records, now_ms)})
+                await emitter.send({TopicPartition(page.lane.topic, partition): packed(records, now_ms)})
             await emitter.flush()
             sink.replayed([_note(page, row, now_ms) for row in chosen])
             if sink.waiting_rows >= NOTED_ROWS:

@@ -19,7 +19,8 @@ from streams.chunks import TopicPartition
 from streams.click_records import ClickWriter, partition_of
 from streams.emit import Emitter
 from streams.errors import StreamError
-from streams.record_batch import Record
+from streams.record_batch import packed
+from streams.record_columns import Record
 
 #: Paced events are sent in steps of this length: short beside any latency of interest, long enough to make batches.
 _STEP_S = 0.05
@@ -159,7 +160,7 @@ class _Line:
     async def _put(self, partition: int, queue: list[Record]) -> None:
         if queue:
             # Records carry the time of sending: brokers drop by age, and the logs may be years old.
-            batches = self.emitter.pack(queue, time.time_ns() // 1_000_000)
+            batches = packed(queue, time.time_ns() // 1_000_000)
             await self.emitter.send({TopicPartition(self._topic, partition): batches})
 
 

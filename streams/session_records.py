@@ -13,9 +13,9 @@ import struct
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
 from schemas.events import I64, U8
+from streams.record_columns import Record, Records, Slices
 from streams.session_hot import is_hot
 from streams.session_lent import lent
 from streams.session_lookup import leave, release_long
@@ -60,31 +60,35 @@ WATERMARK = struct.Struct("<B7xq")
 _MERCHANT_LENGTH = struct.Struct("<H")
 _WORD = 8
 
-Record = tuple[bytes, bytes | None]
 
-
-def changed_records(table: Table, committed_offset: int, block: int) -> list[Record]:
-    """Return the records of every client that changed and clear their marks; None is a tombstone.
+def changed_records(table: Table, committed_offset: int, block: int) -> Records:
+    """Return the records of every client that changed and clear their marks; a null value is a tombstone.
 
     A client without events leaves (tombstone, and out of the table) only if its last event's offset has been committed:
     until then a crash would replay that event, and an unknown client would begin a session that is over. Up to then its
     record is a header alone, whose ``applied`` recognises the replay.
     """
     changed, gone = _changed(table, committed_offset)
-    records: list[Record] = []
+    left: list[Record] = []
     for s in gone[table.slots["long"][gone] >= 0].tolist():
-        records += _block_records(table, s, block)
-    records += [(key, None) for key in _keys(table, gone)]
+        left += _block_records(table, s, block)
+    gone_keys = Slices.between(*_keys(table, gone))
     _leave_all(table, gone)
-    values, bounds = _packed(table, changed, block)
-    data, edges = values.tobytes(), bounds.tolist()
-    first = len(records)
-    records += [(key, data[edges[i] : edges[i + 1]]) for i, key in enumerate(_keys(table, changed))]
-    # A client's blocks follow its head, from the back so that places in front stay: where the broker has no
-    # transactions, what lies close together most likely travels in one batch, which is whole or absent.
-    for i in np.flatnonzero(table.slots["long"][changed] >= 0)[::-1].tolist():
-        records[first + i + 1 : first + i + 1] = _block_records(table, int(changed[i]), block)
-    return records
+    heads = Records(Slices.between(*_keys(table, changed)), Slices.between(*_packed(table, changed, block)))
+    hot = np.flatnonzero(table.slots["long"][changed] >= 0)
+    if len(hot):
+        heads = _with_blocks(table, heads, changed, hot, block)
+    return Records.joined([Records.of(left), Records(gone_keys, Slices.nulls(len(gone))), heads])
+
+
+def _with_blocks(table: Table, heads: Records, changed: I64, hot: I64, block: int) -> Records:
+    """Put each hot client's blocks behind its head: where the broker has no transactions, what lies close together
+    most likely travels in one batch, which is whole or absent."""
+    records = heads.tolist()
+    # From the back, so that places in front stay.
+    for i in hot[::-1].tolist():
+        records[i + 1 : i + 1] = _block_records(table, int(changed[i]), block)
+    return Records.of(records)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -180,7 +184,7 @@ def _block_records(table: Table, s: int, block: int) -> list[Record]:
     """Return the records of a client's blocks: the changed ones, and tombstones for those that are left behind."""
     slot = table.slots[s]
     long = table.longs[slot["long"]]
-    [key] = _keys(table, np.array([s]))
+    key = _keys(table, np.array([s]))[0].tobytes()
     written = range(int(long["blocks_from"]), int(long["blocks_to"]))
     blocks = range(0)
     records: list[Record] = []
@@ -232,7 +236,15 @@ def watermark_record(watermark_ms: int) -> Record:
     return WATERMARK_KEY, WATERMARK.pack(VERSION, watermark_ms)
 
 
-def _keys(table: Table, slots: npt.NDArray[np.int64]) -> list[bytes]:
+@nb.njit(cache=True, nogil=True)
+def _keys(table: Table, slots: I64) -> tuple[U8, I64]:
+    """Return the keys of some slots' records, one after another, and the (n + 1,) edges of each one's bytes."""
     text, offsets, merchant_n = keys_of(table, slots)
-    data, edges = text.tobytes(), offsets.tolist()
-    return [_MERCHANT_LENGTH.pack(n) + data[edges[i] : edges[i + 1]] for i, n in enumerate(merchant_n.tolist())]
+    edges = offsets + 2 * np.arange(len(offsets))
+    keys = np.empty(edges[-1], np.uint8)
+    for i in range(len(slots)):
+        at = edges[i]
+        keys[at], keys[at + 1] = merchant_n[i] & 0xFF, merchant_n[i] >> 8
+        for j in range(offsets[i + 1] - offsets[i]):
+            keys[at + 2 + j] = text[offsets[i] + j]
+    return keys, edges

@@ -4,9 +4,9 @@ import numba as nb
 import numpy as np
 
 from schemas.events import I64, U8, Events
-from schemas.framing import join
 from schemas.hashing import hash_key
 from streams.errors import SessionStateError
+from streams.record_columns import NULL, Record, Records
 from streams.session_cut import closes_ms
 from streams.session_hot import FLAG_CHANGED, become_hot, pieces_of
 from streams.session_insert import gap_of, has_room
@@ -24,7 +24,6 @@ from streams.session_records import (
     VERSION,
     WATERMARK_KEY,
     WHOLE,
-    Record,
     client_and_block,
     is_block,
 )
@@ -47,9 +46,6 @@ from streams.session_table import WATERMARK as WATERMARK_PLACE
 from streams.session_values import OLDEST_VERSION, damaged, joined_blocks, key_parts, read_watermark
 from streams.session_wheel import await_emission, set_close
 
-#: Length of the value of a tombstone.
-_NO_VALUE = -1
-
 _Arrays = tuple[U8, I64, I64, U8, I64, I64]
 
 
@@ -69,11 +65,10 @@ class Recovery:
 
     def apply(self, table: Table, records: list[Record]) -> None:
         """Apply records. Raises SessionStateError when one is of another release or damaged, or there is no room."""
-        keys, key_at, key_n = join([key for key, _ in records])
-        values, value_at, value_n = join([value or b"" for _, value in records])
-        value_n[[i for i, (_, value) in enumerate(records) if value is None]] = _NO_VALUE
+        columns = Records.of(records)
+        keys, values = columns.keys, columns.values
         # Writable, or numba would compile everything once more.
-        arrays = (keys.copy(), key_at, key_n, values.copy(), value_at, value_n)
+        arrays = (keys.data.copy(), keys.starts, keys.lengths, values.data.copy(), values.starts, values.lengths)
         row = _apply_rows(table, self._limits, arrays, 0)
         while row < len(records):
             self._apply_other(table, *records[row])
@@ -132,7 +127,7 @@ def _apply_rows(table: Table, limits: Limits, arrays: _Arrays, row: int) -> int:
         n, pending = np.int64(0), np.int64(0)
         if merchant_n & BLOCK_BIT or client_n < 0:
             return r
-        if value_n[r] != _NO_VALUE:
+        if value_n[r] != NULL:
             if value_n[r] < HEADER_BYTES:
                 return r
             move_bytes(address(head), address(values) + value_at[r], HEADER_BYTES)
@@ -147,7 +142,7 @@ def _apply_rows(table: Table, limits: Limits, arrays: _Arrays, row: int) -> int:
         merchant_at, client_at = at + 2, at + 2 + merchant_n
         key_hash = hash_key(keys, merchant_at, merchant_n, client_at, client_n)
         _forget(table, find(table, key_hash, keys, merchant_at, merchant_n, client_at, client_n))
-        if value_n[r] == _NO_VALUE:
+        if value_n[r] == NULL:
             continue
         gap = gap_of(limits, keys, merchant_at, merchant_n)
         s = enter(table, key_hash, keys, merchant_at, merchant_n, client_at, client_n, gap)

@@ -14,11 +14,12 @@ from schemas.events import I64, U8, EventBatch, SessionBatch
 from schemas.texts import Texts
 from streams.emission import Emission, Superseded, assignments
 from streams.errors import SessionStateError
+from streams.record_columns import Record, Records
 from streams.session_compact import compacted
 from streams.session_cut import hexadecimal
 from streams.session_insert import ACCEPTED, DUPLICATES, REJECTED, REPLAYED, columns, insert_rows
 from streams.session_memory import trim_heap
-from streams.session_records import Record, changed_records, forget_closed, watermark_record
+from streams.session_records import changed_records, forget_closed, watermark_record
 from streams.session_restore import Recovery
 from streams.session_rules import BLOCK_EVENTS, SessionRules
 from streams.session_sweep import Rows, keys_of, supersede, sweep
@@ -181,8 +182,8 @@ class SessionWindows:
         starts = offsets[:-1]
         return Texts(text, starts, merchant_n), Texts(text, starts + merchant_n, np.diff(offsets) - merchant_n)
 
-    def snapshot(self, committed_offset: int | None = None) -> list[Record]:
-        """Return the changelog records of what changed since the last call, None for a tombstone, the watermark's last.
+    def snapshot(self, committed_offset: int | None = None) -> Records:
+        """Return the changelog records of what changed since the last call, with tombstones, the watermark's last.
 
         Called once per commit, after the emitted rows are durable and only when the commit before it is complete, its
         source offsets included; on failure write the same records again. They must become durable all or none.
@@ -195,7 +196,7 @@ class SessionWindows:
         self._seen_at_snapshot = int(self._table.counts[SEEN])
         if self.watermark_ms != self._watermark_at_snapshot:
             self._watermark_at_snapshot = self.watermark_ms
-            records.append(watermark_record(self.watermark_ms))
+            records = Records.joined([records, Records.of([watermark_record(self.watermark_ms)])])
         self._give_memory_back()
         return records
 

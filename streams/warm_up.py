@@ -43,7 +43,7 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
         )
         AssignmentDecoder().decode(encode_assignments(rows))
     again = SessionWindows(rules)
-    again.restore_many(windows.snapshot())
+    again.restore_many(windows.snapshot().tolist())
     again.finish_restore()
     again.advance(_START_MS + 2 * max(_MINUTES) * _MINUTE_MS)
     again.emit(provisional=True)

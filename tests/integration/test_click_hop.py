@@ -24,6 +24,7 @@ from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG, click_key
 from streams.assign import AssignCounts, assign
 from streams.emit import Emitter
+from streams.record_batch import packed
 from streams.replay import Replay, replay
 from streams.session_settings import session_rules
 from streams.topology import ensure_topics
@@ -225,7 +226,7 @@ def test_an_open_session_is_emitted_provisionally_and_closed_after_a_restart_alt
         clicks += [click("anna", number, 1_000_000_000_000 + number * 1_000) for number in range(3)]
         [(key, _), *_] = clicks
         target = TopicPartition(CLICKS_RAW, emitter.partition(key, PARTITIONS))
-        await emitter.send({target: emitter.pack(clicks, time.time_ns() // 1_000_000)})
+        await emitter.send({target: packed(clicks, time.time_ns() // 1_000_000)})
         await emitter.flush()
         await emitter.stop()
 

@@ -26,6 +26,7 @@ from schemas.packaged import CLICK_EVENT_ID, packaged_schema
 from schemas.topics import CLICKS_RAW, click_key
 from streams.chunks import TopicPartition
 from streams.emit import Emitter
+from streams.record_batch import packed
 from streams.topology import ensure_topics
 
 PARTITIONS = 2
@@ -83,9 +84,9 @@ def send(bootstrap: str, records: list[tuple[bytes, bytes]], watermark_ms: int |
         await emitter.start()
         for key, value in records:
             target = TopicPartition(CLICKS_RAW, emitter.partition(key, PARTITIONS))
-            await emitter.send({target: emitter.pack([(key, value)], time.time_ns() // 1_000_000)})
+            await emitter.send({target: packed([(key, value)], time.time_ns() // 1_000_000)})
         for partition in range(PARTITIONS if watermark_ms else 0):
-            batches = emitter.pack([(None, encode_watermark(watermark_ms or 0))], NOON_MS)
+            batches = packed([(None, encode_watermark(watermark_ms or 0))], NOON_MS)
             await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
         await emitter.flush()
         await emitter.stop()

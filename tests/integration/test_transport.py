@@ -13,6 +13,7 @@ from streams.app import StreamApp, build_app
 from streams.chunks import Chunk, TopicPartition
 from streams.emit import Emitter
 from streams.metrics import Metrics
+from streams.record_batch import packed
 from streams.topology import ensure_topics
 
 ROUNDS = 5
@@ -83,7 +84,7 @@ def test_what_was_fetched_during_a_rebalance_comes_again_although_nothing_is_com
                     await asyncio.sleep(0.01)
                 # What a rebalance does while a fetch waits for records: those that come belong to no epoch any more.
                 app.ledger.revoke()
-                await emitter.send({SOURCE: emitter.pack([(b"shop|anna", b"click")], time.time_ns() // 1_000_000)})
+                await emitter.send({SOURCE: packed([(b"shop|anna", b"click")], time.time_ns() // 1_000_000)})
                 await emitter.flush()
             while len(hop.offsets) < ROUNDS:
                 assert time.monotonic() < give_up, f"{hop.offsets} of {ROUNDS} came"

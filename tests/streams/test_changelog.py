@@ -11,7 +11,7 @@ from streams.chunks import TopicPartition
 from streams.emit import Emitter
 from streams.errors import RetryLater
 from streams.owner_writer import FencedWriter, MemberWriter, owner_writer
-from streams.record_batch import Record
+from streams.record_columns import Record
 from streams.topology import ensure_topics
 
 LIVE, SIMULATED, OTHER = (

@@ -5,7 +5,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.record_batch import BATCH_BYTES, Record, RecordBatch, TooLargeError, packed
+from streams.record_batch import BATCH_BYTES, RecordBatch, TooLargeError, packed
+from streams.record_columns import Record, Records
 
 pytestmark = pytest.mark.fast
 
@@ -32,6 +33,16 @@ def read(batches: list[RecordBatch]) -> list[Record]:
 @settings(deadline=None)
 def test_aiokafka_reads_what_was_written(records: list[Record]) -> None:
     assert read(packed(records, NOW_MS)) == records
+
+
+@given(st.lists(st.tuples(st.binary(max_size=9), maybe), max_size=20), st.binary(max_size=9))
+@settings(deadline=None)
+def test_columns_are_written_alike_with_every_key_behind_the_prefix(records: list[Record], prefix: bytes) -> None:
+    columns = Records.joined([Records.of(records), Records.of(records[::-1])])
+    assert columns.tolist() == records + records[::-1]
+    assert read(packed(columns, NOW_MS, prefix=prefix)) == [
+        (prefix + (key or b""), value) for key, value in records + records[::-1]
+    ]
 
 
 def test_many_records_become_as_few_batches_as_hold_them() -> None:

@@ -289,8 +289,8 @@ def test_the_state_returns_to_zero_and_its_memory_is_used_again(world: Any) -> N
         windows.advance(start + 500_000)
         windows.emit(provisional=False)
         assert (windows.open_sessions, windows.open_events) == (0, 0)
-        written = windows.snapshot()
-        tombstones = windows.snapshot()
+        written = windows.snapshot().tolist()
+        tombstones = windows.snapshot().tolist()
         assert windows.known_clients == 0
         assert [value for _, value in tombstones] == [None] * 700
         assert len(written) == 700 + 1
@@ -303,7 +303,7 @@ def test_a_client_closed_after_its_offset_was_committed_gets_its_tombstone_at_on
     windows.snapshot()
     windows.advance(END_OF_TIME)
     windows.emit(provisional=False)
-    assert [value for key, value in windows.snapshot(committed_offset=0) if key] == [None]
+    assert [value for key, value in windows.snapshot(committed_offset=0).tolist() if key] == [None]
     assert windows.known_clients == 0
 
 
@@ -311,7 +311,7 @@ def test_a_closed_client_is_remembered_until_its_offset_is_committed(world: Any)
     windows = windows_with(world, [world.Click(S)])
     windows.advance(END_OF_TIME)
     windows.emit(provisional=False)
-    records = dict(windows.snapshot(committed_offset=-1))
+    records = dict(windows.snapshot(committed_offset=-1).tolist())
     again = SessionWindows(RULES)
     for key, value in records.items():
         again.restore(key, value)
@@ -329,27 +329,27 @@ def test_clients_that_close_and_leave_one_after_another_are_forgotten_once_after
             windows.add(world.batch([later]), np.array([number]))
         windows.advance(S + (number * 10 + 5) * LONGEST)
         windows.emit(provisional=False)
-        log += windows.snapshot(committed_offset=number - 1)
+        log += windows.snapshot(committed_offset=number - 1).tolist()
     again = SessionWindows(RULES)
     again.restore_many(log)
     again.finish_restore()
-    assert [value for key, value in again.snapshot(committed_offset=2) if key] == [None]
-    assert again.snapshot(committed_offset=2) == []
+    assert [value for key, value in again.snapshot(committed_offset=2).tolist() if key] == [None]
+    assert again.snapshot(committed_offset=2).tolist() == []
     assert again.known_clients == 0
 
 
 def test_only_what_changed_is_written_and_the_watermark_last(world: Any) -> None:
     windows = windows_with(world, [world.Click(S), world.Click(S, client="bo")])
-    assert [key for key, _ in windows.snapshot()] == [b"\x04\x00shopanna", b"\x04\x00shopbo", b""]
-    assert windows.snapshot() == []
+    assert [key for key, _ in windows.snapshot().tolist()] == [b"\x04\x00shopanna", b"\x04\x00shopbo", b""]
+    assert windows.snapshot().tolist() == []
     windows.add(world.batch([world.Click(S + 1, client="bo")]), np.array([2]))
-    assert [key for key, _ in windows.snapshot()] == [b"\x04\x00shopbo", b""]
+    assert [key for key, _ in windows.snapshot().tolist()] == [b"\x04\x00shopbo", b""]
 
 
 @pytest.mark.parametrize("damage", [lambda v: v[:-1], lambda v: b"\x09" + v[1:], lambda v: b""])
 @pytest.mark.parametrize("record", [0, 1])
 def test_a_damaged_record_is_refused_in_one_sentence(world: Any, damage: Any, record: int) -> None:
-    key, value = windows_with(world, [world.Click(S)]).snapshot()[record]
+    key, value = windows_with(world, [world.Click(S)]).snapshot().tolist()[record]
     with pytest.raises(SessionStateError, match="cannot be read"):
         SessionWindows(RULES).restore(key, damage(value))
 

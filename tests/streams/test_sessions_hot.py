@@ -106,7 +106,7 @@ def test_a_crash_anywhere_between_commits_changes_no_row_of_a_hot_client(world: 
         if step >= 1:
             emissions.append(state.emit(provisional=draw(st.booleans())))
         if step >= 2:
-            log += state.snapshot(committed_offset=committed - 1)
+            log += state.snapshot(committed_offset=committed - 1).tolist()
             if draw(st.booleans()):
                 log = compact(log)
         if step >= 3:
@@ -119,7 +119,7 @@ def test_a_crash_anywhere_between_commits_changes_no_row_of_a_hot_client(world: 
     expected = world.reference(clicks, RULES)
     assert sorted(set(world.finals(emissions))) == expected
     for _ in range(2):
-        log += state.snapshot(committed_offset=len(clicks))
+        log += state.snapshot(committed_offset=len(clicks)).tolist()
     assert state.known_clients == 0
     assert [key for key, value in compact(log) if value is not None and key] == []
 
@@ -133,11 +133,11 @@ def test_restored_hot_clients_go_on_as_if_nothing_had_happened(world: Any, data:
     for start in range(0, len(clicks), 10):
         chunk = clicks[start : start + 10]
         state.add(world.batch(chunk), np.arange(start, start + len(chunk), dtype=np.int64))
-        log += state.snapshot()
+        log += state.snapshot().tolist()
         other = restored(compact(log) if data.draw(st.booleans()) else log, data.draw(st.sampled_from([1, BLOCK, 7])))
         assert (other.open_sessions, other.open_events) == (state.open_sessions, state.open_events)
         assert said(other.emit(False)) == said(state.emit(False))
-        log += state.snapshot()
+        log += state.snapshot().tolist()
 
 
 def bot(world: Any, n: int, start: int = 10_000) -> list[Any]:
@@ -150,15 +150,15 @@ def test_only_blocks_that_changed_are_written_and_those_left_behind_get_tombston
     clicks = bot(world, 3_000)
     state.add(world.batch(clicks), np.arange(len(clicks)))
     state.emit(provisional=False)
-    first = dict(state.snapshot())
+    first = dict(state.snapshot().tolist())
     assert sum(is_block(key) for key in first) == 12
     more = bot(world, 20, start=40_000)
     state.add(world.batch([*more, world.Click(39_995, "bot", 99_999, 40_300)]), np.arange(3_000, 3_021))
-    second = dict(state.snapshot())
+    second = dict(state.snapshot().tolist())
     assert [len(value or b"") // 40 for key, value in second.items() if is_block(key)] == [256, 205]
     state.advance(10_000 + 512 * 10 + 200_000 + 1)
     assert state.emit(provisional=False).events.tolist() == [512]
-    third = dict(state.snapshot())
+    third = dict(state.snapshot().tolist())
     assert [value for key, value in third.items() if is_block(key)] == [None, None]
     again = SessionWindows(rules)
     again.restore_many([*first.items(), *second.items(), *third.items()])
@@ -171,13 +171,13 @@ def test_no_record_of_a_bot_grows_with_its_buffer(world: Any) -> None:
     clicks = bot(world, 5_000)
     state.add(world.batch(clicks), np.arange(len(clicks)))
     assert state.open_events == 5_000
-    assert max(len(value or b"") for _, value in state.snapshot()) < 256 * 40 + 100
+    assert max(len(value or b"") for _, value in state.snapshot().tolist()) < 256 * 40 + 100
 
 
 def test_a_head_without_one_of_its_blocks_is_refused_in_one_sentence(world: Any) -> None:
     state = windows()
     state.add(world.batch(bot(world, 20)), np.arange(20))
-    records = state.snapshot()
+    records = state.snapshot().tolist()
     lacking = [record for record in records if not is_block(record[0])]
     again = windows()
     again.restore_many(lacking)
@@ -190,7 +190,7 @@ def test_records_of_the_release_before_are_read(world: Any) -> None:
     state.add(world.batch(bot(world, 20)), np.arange(20))
     older = [
         (key, b"\x01\x00\x00\x00" + value[4:] if key else b"\x01" + value[1:])
-        for key, value in state.snapshot()
+        for key, value in state.snapshot().tolist()
         if value
     ]
     again = restored(older)

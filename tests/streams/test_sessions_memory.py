@@ -52,12 +52,12 @@ def test_what_stays_open_moves_into_less_memory_and_goes_on_as_before(world: Any
     state.advance(START + 40 * MINUTE)
     emissions = drain(state)
     filled = state.memory_bytes
-    log = state.snapshot(committed_offset=40_800)
+    log = state.snapshot(committed_offset=40_800).tolist()
     assert state.memory_bytes < filled / 10
     assert (state.known_clients, state.open_sessions, state.open_events) == (51, 51, 100 + 700 - 512)
     more = [world.Click(START + 41 * MINUTE + i, f"late {i}", 1_000 + i) for i in range(50)]
     state.add(world.batch(more), np.arange(40_800, 40_850))
-    log += state.snapshot(committed_offset=40_850)
+    log += state.snapshot(committed_offset=40_850).tolist()
     again = SessionWindows(RULES, block_events=16)
     again.restore_many(log)
     again.finish_restore()
@@ -115,7 +115,7 @@ def test_all_that_is_due_is_found_however_time_moves(world: Any, data: st.DataOb
             state.advance(now)
         limit = draw(st.sampled_from([None, 1]))
         emissions.append(state.emit(provisional=draw(st.booleans()), limit=limit))
-        log += state.snapshot(committed_offset=number)
+        log += state.snapshot(committed_offset=number).tolist()
         if limit is None:
             other = SessionWindows(RULES, block_events=4)
             other.restore_many(log)

@@ -73,7 +73,7 @@ def ids(rows: Sequence[Any]) -> set[bytes]:
 def moved(windows: SessionWindows, rules: SessionRules = RULES) -> SessionWindows:
     """Another worker's windows, restored from a snapshot of everything."""
     other = SessionWindows(rules)
-    for key, value in windows.snapshot():
+    for key, value in windows.snapshot().tolist():
         other.restore(key, value)
     return other
 
@@ -98,7 +98,7 @@ def drive(
         elif action == 3 and in_order and offset < len(clicks):
             windows.advance(clicks[offset].received_ms)
         elif action >= 6:
-            for key, value in windows.snapshot():
+            for key, value in windows.snapshot().tolist():
                 log[key] = value
             if action == 7:
                 windows = SessionWindows(RULES)
@@ -110,7 +110,7 @@ def drive(
         table.insert(last)
     table.insert(last)
     assert windows.open_sessions == windows.open_events == 0
-    assert all(value is None for key, value in windows.snapshot(committed_offset=len(clicks)) if key)
+    assert all(value is None for key, value in windows.snapshot(committed_offset=len(clicks)).tolist() if key)
     assert windows.known_clients == 0
     return world.finals(emissions), rejected
 
@@ -185,7 +185,7 @@ def test_a_crash_anywhere_in_a_commit_changes_no_final_row_and_leaves_no_id_behi
             emissions.append(windows.emit(provisional=draw(st.booleans())))
             table.insert(emissions[-1])
         if phase >= 2:
-            records = windows.snapshot()
+            records = windows.snapshot().tolist()
             changelog += records[: draw(st.integers(0, len(records)))] if phase == 2 else records
         if phase == 4:
             committed = position
