@@ -9,7 +9,9 @@ that are left behind get tombstones. The partition's own record has the empty ke
 All records of one snapshot must become durable together: head and blocks of a client only make sense as a whole.
 """
 
+import itertools
 import struct
+from collections.abc import Mapping
 
 import numba as nb
 import numpy as np
@@ -75,20 +77,21 @@ def changed_records(table: Table, committed_offset: int, block: int) -> Records:
     gone_keys = Slices.between(*_keys(table, gone))
     _leave_all(table, gone)
     heads = Records(Slices.between(*_keys(table, changed)), Slices.between(*_packed(table, changed, block)))
-    hot = np.flatnonzero(table.slots["long"][changed] >= 0)
-    if len(hot):
-        heads = _with_blocks(table, heads, changed, hot, block)
+    long = np.flatnonzero(table.slots["long"][changed] >= 0).tolist()
+    blocks = {i: some for i in long if (some := _block_records(table, int(changed[i]), block))}
+    if blocks:
+        heads = _with_blocks(heads, blocks)
     return Records.joined([Records.of(left), Records(gone_keys, Slices.nulls(len(gone))), heads])
 
 
-def _with_blocks(table: Table, heads: Records, changed: I64, hot: I64, block: int) -> Records:
-    """Put each hot client's blocks behind its head: where the broker has no transactions, what lies close together
-    most likely travels in one batch, which is whole or absent."""
-    records = heads.tolist()
-    # From the back, so that places in front stay.
-    for i in hot[::-1].tolist():
-        records[i + 1 : i + 1] = _block_records(table, int(changed[i]), block)
-    return Records.of(records)
+def _with_blocks(heads: Records, blocks: Mapping[int, list[Record]]) -> Records:
+    """Put blocks behind their clients' heads.
+
+    Where the broker has no transactions, what lies close together most likely travels in one batch, which is whole or
+    absent.
+    """
+    records = [[record, *blocks.get(i, ())] for i, record in enumerate(heads.tolist())]
+    return Records.of(list(itertools.chain.from_iterable(records)))
 
 
 @nb.njit(cache=True, nogil=True)
