@@ -25,7 +25,7 @@ from streams.transport import ChunkTransport
 logger = logging.getLogger(__name__)
 
 #: How often hops are asked what is due by the clock; well under the shortest interval a setting allows to matter.
-TICK_S = 0.1
+TICK_S = 0.05
 #: The same once nothing has come for so long: closing by the clock can wait a second, and an idle worker should sleep.
 QUIET_TICK_S = 1.0
 QUIET_AFTER_S = 5.0

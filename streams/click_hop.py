@@ -1,7 +1,7 @@
 """The first hop: clicks in, session assignments and rejections out, open sessions kept in the changelog."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -121,28 +121,33 @@ class ClickHop:
             lane.reached_ms = lane.windows.watermark_ms
         await self._emitter.send(rejected)
 
-    async def commit(self) -> None:
-        """Wait until all outputs are acknowledged, then until the changed sessions are in the changelog."""
-        await self._emitter.flush()
-        now_ms = self._shell.clock_ms()
-        writing: list[asyncio.Future[None]] = []
-        for source, lane in self._lanes.items():
-            if lane.changed:
-                batches = await self._run(self._snapshot, source, lane, now_ms)
-                writing.append(asyncio.ensure_future(self._changelog.write(source, batches)))
-                # A closed session's tombstone may be written only after the commit that closes it: another one follows.
-                lane.changed = bool(batches)
+    async def commit(self) -> Awaitable[None]:
+        """Take down which sessions changed; what is returned writes them, once all outputs so far are acknowledged."""
+        sent = self._emitter.flushed()
+        changed = {source: lane for source, lane in self._lanes.items() if lane.changed}
+        snapshots = await self._run(self._snapshots, changed, self._shell.clock_ms())
+        for source, lane in changed.items():
+            # A closed session's tombstone may be written only after the commit that closes it: another one follows.
+            lane.changed = bool(snapshots[source])
+        return self._write(sent, snapshots)
+
+    async def _write(self, sent: Awaitable[None], snapshots: Mapping[TopicPartition, Sequence[object]]) -> None:
+        await sent
+        writing = (self._changelog.write(source, batches) for source, batches in snapshots.items())
         # All of them end before an error is raised: none may go on behind a revocation.
         outcomes = await asyncio.gather(*writing, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _snapshot(self, source: TopicPartition, lane: Lane, now_ms: int) -> Sequence[object]:
-        committed = self._shell.committed(source)
-        records = lane.windows.snapshot(committed_offset=-1 if committed is None else committed - 1)
-        self._metrics.changelog_records.inc(len(records))
-        return self._changelog.pack(source, records, now_ms)
+    def _snapshots(self, lanes: Mapping[TopicPartition, Lane], now_ms: int) -> dict[TopicPartition, Sequence[object]]:
+        snapshots: dict[TopicPartition, Sequence[object]] = {}
+        for source, lane in lanes.items():
+            committed = self._shell.committed(source)
+            records = lane.windows.snapshot(committed_offset=-1 if committed is None else committed - 1)
+            self._metrics.changelog_records.inc(len(records))
+            snapshots[source] = self._changelog.pack(source, records, now_ms)
+        return snapshots
 
     async def tick(self, now_ms: int) -> None:
         """Let idle partitions' time go on; send closed sessions and, while there is no backlog, open ones."""

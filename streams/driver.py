@@ -41,6 +41,8 @@ class HopDriver:
         #: After a failure the hop's memory may be half changed: nothing more is done with it, least of all a commit.
         self._failed = False
         self._lock = asyncio.Lock()
+        #: Held from a commit's beginning until it is durable; always taken before the other lock.
+        self._committing = asyncio.Lock()
         #: Set while the hop's state is restored and its store takes writes.
         self._flowing = asyncio.Event()
         self._restored = False
@@ -68,6 +70,8 @@ class HopDriver:
             await self._flowing.wait()
             # Shielded, so that an agent being stopped never leaves chunks half applied.
             pause_s = await asyncio.shield(asyncio.ensure_future(self._process(delivery)))
+        if self._uncommitted >= MAX_UNCOMMITTED:
+            await asyncio.shield(asyncio.ensure_future(self.checkpoint()))
 
     async def _process(self, delivery: Delivery) -> float | None:
         """Return how long to wait before the chunks are given again, None when they need nothing more."""
@@ -91,37 +95,40 @@ class HopDriver:
             for chunk, _ in parts:
                 self._metrics.records.labels(chunk.topic).inc(len(chunk))
             self._metrics.chunk_records.labels(self.name).observe(records)
-            if self._uncommitted >= MAX_UNCOMMITTED:
-                await self._commit()
             return None
 
     async def checkpoint(self) -> None:
-        """Commit the hop and acknowledge what it has processed; nothing is acknowledged when it cannot."""
-        async with self._lock:
-            await self._commit()
+        """Commit the hop and acknowledge what it had processed; nothing is acknowledged when it cannot.
 
-    async def _commit(self) -> None:
-        if self._failed or not self._restored or self._clock_ms() < self._retry_at_ms:
-            return
-        try:
-            with self._metrics.commit_seconds.labels(self.name).time():
-                await self.hop.commit()
-        except RetryLater as error:
-            logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
-            self._flowing.clear()
-            self._retry_at_ms = self._clock_ms() + int(error.retry_after_s * 1000)
-            return
-        except Exception as error:
-            self._give_up(error)
-            return
-        self._retry_at_ms = 0
-        if not self._held:
-            self._flowing.set()
-        done, self._processed, self._uncommitted = self._processed, [], 0
-        for entry in done:
-            self._ledger.ack(entry)
-        if done:
-            self._metrics.chunks_acked.inc(len(done))
+        While the commit becomes durable the hop goes on; what it processes then is left to the next.
+        """
+        taken: list[Entry] = []
+        async with self._committing:
+            try:
+                with self._metrics.commit_seconds.labels(self.name).time():
+                    async with self._lock:
+                        if self._failed or not self._restored or self._clock_ms() < self._retry_at_ms:
+                            return
+                        taken, self._processed, self._uncommitted = self._processed, [], 0
+                        durable = await self.hop.commit()
+                    if durable is not None:
+                        await durable
+            except RetryLater as error:
+                logger.warning("%s Trying again in %.1f s.", error, error.retry_after_s)
+                self._processed = taken + self._processed
+                self._flowing.clear()
+                self._retry_at_ms = self._clock_ms() + int(error.retry_after_s * 1000)
+                return
+            except Exception as error:
+                self._give_up(error)
+                return
+            self._retry_at_ms = 0
+            if not self._held:
+                self._flowing.set()
+            for entry in taken:
+                self._ledger.ack(entry)
+            if taken:
+                self._metrics.chunks_acked.inc(len(taken))
 
     def _give_up(self, error: BaseException) -> None:
         self._failed = True
@@ -156,7 +163,7 @@ class HopDriver:
         State that was restored in full and is wholly committed stays for ``assign`` to decide about, the rest is
         dropped here.
         """
-        async with self._lock:
+        async with self._committing, self._lock:
             whole = self._restored and not self._processed and not self._retry_at_ms and not self._failed
             self._processed.clear()
             self._uncommitted = 0
@@ -175,7 +182,7 @@ class HopDriver:
         ``standbys`` are partitions that this worker should be ready to take over. May be cancelled by another
         rebalance; ``suspend`` then drops what was restored so far.
         """
-        async with self._lock:
+        async with self._committing, self._lock:
             owned = {source for source in partitions if source.topic in self.hop.topics}
             await self._drop(self._owned - owned if keep else self._owned)
             gained, self._owned = owned - self._owned, owned
@@ -188,7 +195,7 @@ class HopDriver:
     async def end(self) -> None:
         """Drop all state; called once, after the last checkpoint of a worker that stops."""
         await self.suspend()
-        async with self._lock:
+        async with self._committing, self._lock:
             await self._drop(self._owned)
 
     async def _drop(self, sources: AbstractSet[TopicPartition]) -> None:

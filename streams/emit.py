@@ -1,7 +1,7 @@
 """Records to Kafka in whole batches: an order of magnitude cheaper than one send per record."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -73,9 +73,14 @@ class Emitter:
 
     async def flush(self) -> None:
         """Return once the broker has acknowledged everything sent so far. Raises BrokerError when it does not."""
+        await self.flushed()
+
+    def flushed(self) -> Awaitable[None]:
+        """Return what waits until the broker has acknowledged everything sent before this call; raises as ``flush``."""
         pending, self._pending = self._pending, []
-        if not pending:
-            return
+        return self._acknowledged(pending)
+
+    async def _acknowledged(self, pending: list[asyncio.Future[Any]]) -> None:
         try:
             await asyncio.gather(*pending)
         except KafkaError as error:

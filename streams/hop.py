@@ -1,6 +1,6 @@
 """The seam between Faust and what the stream does: a hop takes chunks in and makes their effects durable."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
@@ -38,12 +38,14 @@ class Hop(Protocol):
         been applied; then they come again.
         """
 
-    async def commit(self) -> None:
-        """Make the effects of every processed chunk durable: outputs first, then the changelog.
+    async def commit(self) -> Awaitable[None] | None:
+        """Begin to make the effects of every processed chunk durable: outputs first, then the changelog.
 
-        Called every ``commit_interval_ms`` when there is something to commit, and before a revocation and a stop. After
-        it returns the shell acknowledges the chunks processed before it and commits their offsets. May be called again
-        after ``RetryLater``; then it carries on where it stopped.
+        Called every ``commit_interval_ms`` when there is something to commit, and before a revocation and a stop.
+        Returns what remains to be awaited, None when nothing does. The hop goes on with other chunks in the meantime;
+        only partitions do not change, and no other commit begins. When it is over the shell acknowledges the chunks
+        processed before the call and commits their offsets. May be called again after ``RetryLater``, whichever of the
+        two parts raised it; then it carries on where it stopped.
         """
 
     async def tick(self, now_ms: int) -> None:

@@ -27,8 +27,9 @@ class Recorder:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.errors: dict[str, BaseException] = {}
-        self.hold = asyncio.Event()
+        self.hold, self.durable = asyncio.Event(), asyncio.Event()
         self.hold.set()
+        self.durable.set()
 
     async def _do(self, what: str) -> None:
         await self.hold.wait()
@@ -50,8 +51,15 @@ class Recorder:
     async def process(self, chunks: Sequence[Chunk]) -> None:
         await self._do(" ".join(["process", *(str(chunk.offsets[0]) for chunk in chunks)]))
 
-    async def commit(self) -> None:
+    async def commit(self) -> Awaitable[None]:
         await self._do("commit")
+        return self._write()
+
+    async def _write(self) -> None:
+        await self.durable.wait()
+        error = self.errors.pop("write", None)
+        if error is not None:
+            raise error
 
     async def tick(self, now_ms: int) -> None:
         await self._do(f"tick {now_ms}")
@@ -90,6 +98,55 @@ def test_a_chunk_is_acknowledged_by_the_commit_after_it_and_not_before() -> None
         assert stage.ledger.committable() == {SOURCE: 10}
 
     assert played(scene).hop.done == ["assigned 1", "process 0", "commit"]
+
+
+def test_a_hop_goes_on_while_its_commit_becomes_durable_and_leaves_that_to_the_next() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.hop.durable.clear()
+        await stage.driver.process(stage.delivery(0))
+        committing = asyncio.ensure_future(stage.driver.checkpoint())
+        while "commit" not in stage.hop.done:
+            await asyncio.sleep(0)
+        await stage.driver.process(stage.delivery(10))
+        assert stage.ledger.committable() == {}
+        stage.hop.durable.set()
+        await committing
+        assert stage.ledger.committable() == {SOURCE: 10}
+        await stage.driver.checkpoint()
+        assert stage.ledger.committable() == {SOURCE: 20}
+
+    assert played(scene).hop.done == ["assigned 1", "process 0", "commit", "process 10", "commit"]
+
+
+def test_partitions_change_only_when_the_commit_under_way_is_over() -> None:
+    async def scene(stage: Stage) -> None:
+        stage.hop.durable.clear()
+        await stage.driver.process(stage.delivery(0))
+        committing = asyncio.ensure_future(stage.driver.checkpoint())
+        while "commit" not in stage.hop.done:
+            await asyncio.sleep(0)
+        moving = asyncio.ensure_future(stage.driver.assign({OTHER}, NONE, keep=False))
+        await asyncio.sleep(0)
+        assert not moving.done()
+        stage.hop.durable.set()
+        await asyncio.gather(committing, moving)
+        assert stage.ledger.committable() == {SOURCE: 10}
+
+    assert played(scene).hop.done == ["assigned 1", "process 0", "commit", "revoked 1", "assigned 1"]
+
+
+def test_what_a_commit_could_not_write_is_acknowledged_by_the_one_that_can() -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.driver.process(stage.delivery(0))
+        stage.hop.errors["write"] = RetryLater("The broker has no leader.", retry_after_s=2.0)
+        await stage.driver.checkpoint()
+        assert stage.driver.waiting_for_store
+        assert stage.ledger.committable() == {}
+        stage.now_ms = 2_000
+        await stage.driver.checkpoint()
+        assert stage.ledger.committable() == {SOURCE: 10}
+
+    assert played(scene).hop.done == ["assigned 1", "process 0", "commit", "commit"]
 
 
 def test_chunks_wait_until_the_state_is_restored() -> None:
