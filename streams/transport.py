@@ -25,8 +25,8 @@ from streams.ledger import Entry, OffsetLedger
 LINGER_S = 0.1
 LINGER_BELOW_RECORDS = 2_000
 #: While fetched records wait to be taken for less than this, no further fetch is begun. aiokafka's own tenth of a
-#: second is over too soon: the fetch it then begins leaves out the partitions whose records wait, only one fetch is under
-#: way at a time, and Faust lets the broker hold an empty one for 1.5 s, in which nothing of those partitions comes.
+#: second is over too soon: the fetch that it then begins leaves out the partitions whose records wait, there is only
+#: one at a time, and Faust lets the broker hold an empty one for 1.5 s, in which nothing of those partitions comes.
 PREFETCH_BACKOFF_S = 1.0
 #: A partition counts as caught up only if the broker said so this recently, not before a pause or an outage.
 FRESH_MS = 5_000
