@@ -5,7 +5,7 @@ its buyer is; the two are joined by client and time.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,14 @@ class Traces:
 
     def __len__(self) -> int:
         return len(self.code)
+
+    def select(self, rows: I64) -> "Traces":
+        """Return only these sessions."""
+        return replace(self, steps=self.steps.select(rows), code=self.code[rows], merchant=self.merchant[rows])
+
+    def untyped(self) -> "Traces":
+        """Return the traces as a model without persona tokens is taught: everybody is of one type."""
+        return replace(self, code=np.zeros_like(self.code))
 
 
 @dataclass(frozen=True, slots=True)
