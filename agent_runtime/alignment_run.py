@@ -96,25 +96,29 @@ class Comparison:
         self.mix = mix_of(held.merchant_id, cast.encoder.version, held.past.traces.code, held.span.start_ms)
         self.figures: dict[str, Figures] = {}
         self.by_token: list[tuple[I32, Behaviour]] = []
+        self.behaviours: dict[str, Behaviour] = {}
+        self.adapters: dict[str, Adapter] = {}
+        self._read: dict[str, Figures] = {}
 
     def run(self, other_mixes: Mapping[str, Mix], say: Callable[[str], None] = lambda _: None) -> dict[str, Figures]:
         """Measure every condition and return the figures. ``say`` is told each condition before it begins."""
         self._floors()
         say(OURS)
-        adapter = self._adapter(OURS, self.cast.persona)
+        adapter = self.adapter(OURS, self.cast.persona)
         codes = quotas(self.mix, self.size, self.plan.seed)
-        ours = self._played(self.cast.persona, codes, adapter)
+        ours = self.played(self.cast.persona, codes, adapter)
         self.figures[OURS] = self._scored(of_played(ours)) | self._round_trip(ours)
         self.by_token.append((codes, of_played(ours)))
         say(PLAIN)
-        self.figures[PLAIN] = self._scored(of_played(self._played(self.cast.persona, codes, None)))
+        self.figures[PLAIN] = self._scored(of_played(self.played(self.cast.persona, codes, None)))
         self._mismatched(codes, adapter, other_mixes, say)
         for name, player in self.cast.others.items():
             say(name)
             nobody = np.zeros(self.size, np.int32)
-            own = self._adapter(name, player)
-            self.figures[name] = self._scored(of_played(self._played(player, nobody, own)))
-            self.figures[f"{name}_plain"] = self._scored(of_played(self._played(player, nobody, None)))
+            own = self.adapter(name, player)
+            self.behaviours[name] = of_played(self.played(player, nobody, own))
+            self.figures[name] = self._scored(self.behaviours[name])
+            self.figures[f"{name}_plain"] = self._scored(of_played(self.played(player, nobody, None)))
         self._scripted(codes, say)
         for name, figures in self._read.items():
             self.figures[name] |= figures
@@ -128,11 +132,10 @@ class Comparison:
             "round_trip_js": code_divergence(future.traces.code // fine, past.traces.code // fine, size // fine),
             "round_trip_js_full": code_divergence(future.traces.code, past.traces.code, size),
         }
-        joined = _joined(past.behaviour, self.future)
+        joined = past.behaviour.and_more(self.future)
         order = np.random.default_rng(self.plan.seed).permutation(len(joined))
         half = len(joined) // 2
         self.figures[HALVES] = measures(joined.select(order[:half]), joined.select(order[half:]))
-        self._read: dict[str, Figures] = {}
         ceiling = play_told(
             self.cast.persona.vocabulary,
             self.storefront,
@@ -150,7 +153,7 @@ class Comparison:
         for turn in range(self.plan.derangements):
             say(f"mismatched tokens {turn + 1} of {self.plan.derangements}")
             wrong = derangement(self.cast.encoder.code_paths, self.plan.seed + turn)[codes]
-            behaviour = of_played(self._played(self.cast.persona, wrong, adapter, turn))
+            behaviour = of_played(self.played(self.cast.persona, wrong, adapter, turn))
             self.by_token.append((wrong, behaviour))
             rounds.append(self._scored(behaviour))
         self._note("mismatched", rounds)
@@ -158,20 +161,20 @@ class Comparison:
         for turn, (merchant, mix) in enumerate(other_mixes.items()):
             say(f"the mix of {merchant}")
             theirs = quotas(mix, self.size, self.plan.seed + turn)
-            rounds.append(self._scored(of_played(self._played(self.cast.persona, theirs, adapter, turn))))
+            rounds.append(self._scored(of_played(self.played(self.cast.persona, theirs, adapter, turn))))
         self._note("other_mix", rounds)
         say("uniform mix")
         equal = quotas(uniform_mix(self.mix, self.cast.encoder.size), self.size, self.plan.seed)
-        behaviour = of_played(self._played(self.cast.persona, equal, adapter))
+        behaviour = of_played(self.played(self.cast.persona, equal, adapter))
         self.by_token.append((equal, behaviour))
         self.figures["uniform"] = self._scored(behaviour)
 
     def _scripted(self, codes: I32, say: Callable[[str], None]) -> None:
         if self.cast.chain is not None:
             say("markov")
-            adapter = self._adapter("markov", self.cast.chain)
+            adapter = self.adapter("markov", self.cast.chain)
             for name, own in (("markov", adapter), ("markov_plain", None)):
-                sessions = self._played(self.cast.chain, codes, own)
+                sessions = self.played(self.cast.chain, codes, own)
                 self.figures[name] = self._scored(of_played(sessions)) | self._round_trip(sessions)
         training = self.cast.training
         if training is not None:
@@ -180,9 +183,17 @@ class Comparison:
             for name, allowed in (("replay", np.ones(len(training), bool)), ("replay_same_flags", alike)):
                 self.figures[name] = self._scored(replay(codes, training, allowed, self.plan.seed))
 
-    def _adapter(self, name: str, player: Player) -> Adapter:
-        """Return a backend's adapter, fitted on the past; note what it foretells of the future's next actions."""
-        adapter = fit_biases(self._decisions(player, self.held.past.traces, self.plan.adapter_sessions))
+    def adapter(self, name: str, player: Player, told: Traces | None = None) -> Adapter:
+        """Return a backend's adapter, fitted on the past; note what it foretells of the future's next actions.
+
+        told  past sessions with other types than their own, where those are what the backend goes by; then nothing
+        is foretold.
+        """
+        past = self.held.past.traces if told is None else told
+        adapter = fit_biases(self._decisions(player, past, self.plan.adapter_sessions))
+        self.adapters[name] = adapter
+        if told is not None:
+            return adapter
         ahead = self._decisions(player, self.held.future.traces, self.plan.read_out)
         zero = np.zeros_like(adapter.moves)
         self._read[name] = {
@@ -197,7 +208,7 @@ class Comparison:
         spread = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
         return decisions(player.backend, player.vocabulary, [rows[row] for row in spread], self.held.shop.capabilities)
 
-    def _played(self, player: Player, codes: I32, adapter: Adapter | None, turn: int = 0) -> list[PlayedSession]:
+    def played(self, player: Player, codes: I32, adapter: Adapter | None, turn: int = 0) -> list[PlayedSession]:
         backend = player.backend if adapter is None else Adapted(player.backend, player.vocabulary, adapter)
         return play(
             backend,
@@ -230,11 +241,3 @@ class Comparison:
             "round_trip_js": code_divergence(real // fine, found // fine, encoder.size // fine),
             "round_trip_js_full": code_divergence(real, found, encoder.size),
         }
-
-
-def _joined(one: Behaviour, other: Behaviour) -> Behaviour:
-    return Behaviour(
-        np.concatenate([one.counts, other.counts]),
-        np.concatenate([one.dwell_s, other.dwell_s]),
-        np.concatenate([one.sequence, other.sequence]),
-    )

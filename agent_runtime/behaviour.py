@@ -58,6 +58,14 @@ class Behaviour:
         """Return only these sessions."""
         return Behaviour(self.counts[rows], self.dwell_s[rows], self.sequence[rows])
 
+    def and_more(self, other: "Behaviour") -> "Behaviour":
+        """Return these sessions, then the other ones."""
+        return Behaviour(
+            np.concatenate([self.counts, other.counts]),
+            np.concatenate([self.dwell_s, other.dwell_s]),
+            np.concatenate([self.sequence, other.sequence]),
+        )
+
 
 def of_steps(steps: Steps, dwell_s: F64) -> Behaviour:
     """Return real sessions; ``dwell_s`` (n,) in seconds."""
