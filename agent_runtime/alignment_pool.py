@@ -124,7 +124,7 @@ def fingerprint(casting: Casting, plan: AlignmentPlan) -> str:
         "simulators": [load_simulator(folder).version for folder in folders],
         "encoder": Encoder.load(casting.encoder).version,
         "others": list(casting.others),
-        "training": [str(path) for path in casting.training],
+        "training": [path.name for path in casting.training],
         "plan": asdict(plan),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

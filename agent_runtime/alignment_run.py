@@ -70,7 +70,8 @@ class Cast:
 class AlignmentPlan:
     """Dials of one comparison.
 
-    derangements      permutations of the persona tokens whose mean is the mismatched figure
+    derangements      permutations of the coarse types whose mean is the mismatched figure
+    code_derangements  permutations of the full codes, likewise
     other_mixes       mixes of other merchants, likewise
     adapter_sessions  past sessions that the adapter is fitted on, at most, evenly spread
     read_out          future sessions that next-action figures are measured on, at most
@@ -79,8 +80,9 @@ class AlignmentPlan:
     seed: int = 0
     gap_ms: int = 1_800_000
     derangements: int = 5
-    other_mixes: int = 3
-    adapter_sessions: int = 1_000
+    code_derangements: int = 2
+    other_mixes: int = 2
+    adapter_sessions: int = 400
     read_out: int = 400
 
 
@@ -149,14 +151,16 @@ class Comparison:
     def _mismatched(
         self, codes: I32, adapter: Adapter, other_mixes: Mapping[str, Mix], say: Callable[[str], None]
     ) -> None:
-        rounds = []
-        for turn in range(self.plan.derangements):
-            say(f"mismatched tokens {turn + 1} of {self.plan.derangements}")
-            wrong = derangement(self.cast.encoder.code_paths, self.plan.seed + turn)[codes]
-            behaviour = of_played(self.played(self.cast.persona, wrong, adapter, turn))
-            self.by_token.append((wrong, behaviour))
-            rounds.append(self._scored(behaviour))
-        self._note("mismatched", rounds)
+        paths, seed = self.cast.encoder.code_paths, self.plan.seed
+        for name, whole in (("mismatched", True), ("mismatched_codes", False)):
+            rounds = []
+            for turn in range(self.plan.derangements if whole else self.plan.code_derangements):
+                say(f"{name.replace('_', ' ')}, {turn + 1}")
+                wrong = derangement(paths, seed + turn, whole)[codes]
+                behaviour = of_played(self.played(self.cast.persona, wrong, adapter, turn))
+                self.by_token.append((wrong, behaviour))
+                rounds.append(self._scored(behaviour))
+            self._note(name, rounds)
         rounds = []
         for turn, (merchant, mix) in enumerate(other_mixes.items()):
             say(f"the mix of {merchant}")

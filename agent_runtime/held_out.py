@@ -57,7 +57,7 @@ def record(log: SessionLog, encoder: Encoder) -> Recorded:
     steps, codes = retrace(batch), encoder.encode(batch).code
     times = log.events["t"]
     dwell_s = (times[log.starts + log.lengths - 1] - times[log.starts]) / 1000.0
-    traces = Traces(steps, codes, log.merchant, log.merchants, encoder.version)
+    traces = Traces(steps, codes, log.merchant, log.key, log.merchants, encoder.version)
     return Recorded(log, traces, of_steps(steps, dwell_s))
 
 

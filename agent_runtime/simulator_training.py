@@ -4,23 +4,21 @@ What ``finetune`` does from assignments, for those who hold the sessions already
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, tiny_model
+from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_of, tiny_model
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import write_simulator
-from agent_runtime.traces import Traces, token_rows
+from agent_runtime.traces import token_rows
 from agent_runtime.vocabulary import Vocabulary
-from schemas.events import U64
 
 #: About eight times the default's parameters, at the same depth of training.
-EIGHTFOLD = TinyShape(width=160, layers=3, heads=4, feed_forward=416)
+EIGHTFOLD = shape_of(160, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def train_simulator(
     """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``."""
     traces = training.traces
     if recipe.other_session:
-        traces = of_other_session(traces, training.log.key, options.seed)
+        traces = traces.of_other_session(options.seed)
     words = vocabulary
     if not recipe.typed:
         traces, words = traces.untyped(), vocabulary.untyped()
@@ -64,17 +62,3 @@ def train_simulator(
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
     write_simulator(folder, words, fit_markov(traces, words), list(shops.values()), trained.model.cpu(), fields)
     return trained.figures
-
-
-def of_other_session(traces: Traces, key: U64, seed: int) -> Traces:
-    """Return the sessions of buyers with several, each with the type of another of theirs, by seed.
-
-    key  (n,) the buyer of each session, equal keys standing together.
-    """
-    _, first, counts = np.unique(key, return_index=True, return_counts=True)
-    start, count = np.repeat(first, counts), np.repeat(counts, counts)  # keys are sorted: in the traces' order
-    rows = np.flatnonzero(count > 1)
-    random = np.random.default_rng(seed)
-    step = random.integers(1, count[rows])
-    other = start[rows] + (rows - start[rows] + step) % count[rows]
-    return replace(traces.select(rows), code=traces.code[other])

@@ -13,8 +13,7 @@ from agent_runtime.alignment import measures
 from agent_runtime.alignment_run import OURS, Comparison, Figures, Player
 from agent_runtime.behaviour import Behaviour, of_played
 from agent_runtime.held_out import earlier_sessions
-from agent_runtime.population import Mix, quotas
-from agent_runtime.simulator_training import of_other_session
+from agent_runtime.population import quotas
 from schemas.events import I32
 
 F64 = npt.NDArray[np.float64]
@@ -22,7 +21,9 @@ F64 = npt.NDArray[np.float64]
 #: Clicks of a session that the early types are told from.
 EARLY_EVENTS = 3
 #: Simulated sessions of every type that its purchase rate is taken from, and the crowd's sessions it leans on.
-RATE_SESSIONS, RATE_PRIOR = 40, 4.0
+RATE_SESSIONS, RATE_PRIOR = 24, 4.0
+#: Rounds of the deconvolution, and the least share a type is taken to have before it.
+_ROUNDS, _LEAST_SHARE = 30, 1e-4
 #: No prediction is surer than this.
 _LEAST_CHANCE = 1e-3
 
@@ -57,6 +58,21 @@ def _loss(chances: F64, converted: npt.NDArray[np.bool_]) -> float:
     return float(-np.log(np.where(converted, sure, 1.0 - sure)).mean())
 
 
+def deconvolved(posterior: F64, usual: F64) -> tuple[F64, F64]:
+    """Return a crowd's mix (K,) and each session's probabilities under it (n, K).
+
+    posterior (n, K) as the encoder gives it, under the ``usual`` mix (K,) that it was calibrated on. Expectation
+    maximisation over the mix alone (Saerens, Latinne and Decaestecker 2002).
+    """
+    mix = np.maximum(usual, _LEAST_SHARE)
+    likelihood = posterior / mix
+    for _ in range(_ROUNDS):
+        own = likelihood * mix
+        own /= own.sum(axis=1, keepdims=True)
+        mix = own.mean(axis=0)
+    return mix, own
+
+
 def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figures]:
     """Return the figures of buyers who came before, peopled by the type of their last session in the past half.
 
@@ -68,7 +84,7 @@ def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figu
         return {}
     real = held.future.behaviour.select(rows)
     codes = held.past.traces.code[before]
-    told = of_other_session(held.past.traces, held.past.log.key, plan.seed)
+    told = held.past.traces.of_other_session(plan.seed)
     adapter = comparison.adapter("earlier", player, told)
     sessions = of_played(comparison.played(player, codes, adapter))
     kinds = np.unique(codes)
@@ -88,21 +104,22 @@ def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figu
 def by_first_events(comparison: Comparison) -> dict[str, Figures]:
     """Return the figures of all future sessions, peopled by types told from their first three events.
 
-    ``first_three`` adds up the probabilities of the final types, ``first_three_hard`` counts the early types as if they
-    were certain.
+    ``first_three`` takes them as probabilities of the final types, deconvolved; ``first_three_hard`` counts the early
+    types as if they were certain.
     """
     held, cast, plan, adapter = comparison.held, comparison.cast, comparison.plan, comparison.adapters[OURS]
     log, size = held.future.log, cast.encoder.size
     lengths = np.minimum(log.lengths, EARLY_EVENTS)
     told = cast.encoder.codebook.assign(cast.encoder.latents(log.events, log.starts, lengths), lengths, posterior=True)
     posterior = np.asarray(told.posterior, np.float64)
+    usual = posterior.mean(axis=0) if cast.training is None else _shares(cast.training.traces.code, size)
+    mix, posterior = deconvolved(posterior, usual)
     found: dict[str, Figures] = {}
-    for name, weights in (
-        ("first_three", posterior.mean(axis=0)),
-        ("first_three_hard", np.bincount(told.code, minlength=size) / len(log)),
-    ):
-        mix = Mix(held.merchant_id, cast.encoder.version, held.span.start_ms, float(len(log)), dict(enumerate(weights)))
-        codes = quotas(mix, len(log), plan.seed)
+    for name, weights in (("first_three", mix), ("first_three_hard", _shares(told.code, size))):
+        crowd = Mix(
+            held.merchant_id, cast.encoder.version, held.span.start_ms, float(len(log)), dict(enumerate(weights))
+        )
+        codes = quotas(crowd, len(log), plan.seed)
         found[name] = measures(held.future.behaviour, of_played(comparison.played(cast.persona, codes, adapter)))
     codes = np.concatenate([codes for codes, _ in comparison.by_token])
     behaviour = comparison.by_token[0][1]
@@ -118,3 +135,7 @@ def by_first_events(comparison: Comparison) -> dict[str, Figures]:
 def _constant(nobody: Behaviour, real: Behaviour) -> Figures:
     chances = np.full(len(real), nobody.converted.mean())
     return {"log_loss_saved": log_loss_saved(chances, real.converted)}
+
+
+def _shares(codes: I32, size: int) -> F64:
+    return np.bincount(codes, minlength=size) / len(codes)

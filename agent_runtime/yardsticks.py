@@ -29,21 +29,23 @@ def uniform_mix(mix: Mix, size: int) -> Mix:
     return replace(mix, weights=dict.fromkeys(range(size), 1 / size))
 
 
-def derangement(code_paths: Sequence[str], seed: int) -> I32:
+def derangement(code_paths: Sequence[str], seed: int, whole_types: bool) -> I32:
     """Return for every code another one, (K,): a random permutation in which no code keeps its coarse type.
 
-    Without two coarse types there is none: then the codes are turned round by one.
+    whole_types  coarse types change places with all that is under them (every one has as many fine codes); else each
+                 full code goes where it likes. Without two coarse types the codes are turned round by one.
     """
-    coarse = np.array([path.partition(".")[0] for path in code_paths])
-    random = np.random.default_rng(seed)
-    if np.bincount(np.unique(coarse, return_inverse=True)[1]).max() * 2 <= len(coarse):
-        for _ in range(_TRIES):
-            order = random.permutation(len(coarse))
-            for place in np.flatnonzero(coarse[order] == coarse):  # mend: swap with anyone
-                other = random.integers(len(coarse))
-                order[[place, other]] = order[[other, place]]
-            if (coarse[order] != coarse).all():
-                return order.astype(np.int32)
+    coarse = np.unique([path.partition(".")[0] for path in code_paths], return_inverse=True)[1]
+    types, random = int(coarse.max()) + 1, np.random.default_rng(seed)
+    fine = len(coarse) // types
+    items = np.arange(types) if whole_types else coarse
+    for _ in range(_TRIES if types > 1 else 0):
+        order = random.permutation(len(items))
+        for place in np.flatnonzero(items[order] == items):  # mend: swap with anyone
+            other = random.integers(len(items))
+            order[[place, other]] = order[[other, place]]
+        if (items[order] != items).all():
+            return (np.add.outer(order * fine, np.arange(fine)).ravel() if whole_types else order).astype(np.int32)
     return np.roll(np.arange(len(coarse)), 1).astype(np.int32)
 
 
