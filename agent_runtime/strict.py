@@ -4,7 +4,7 @@ A finished session's code already knows how the session went. Here it never does
 session, or as probabilities from the first three events, and predictions are scored buyer by buyer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -116,9 +116,7 @@ def by_first_events(comparison: Comparison) -> dict[str, Figures]:
     mix, posterior = deconvolved(posterior, usual)
     found: dict[str, Figures] = {}
     for name, weights in (("first_three", mix), ("first_three_hard", _shares(told.code, size))):
-        crowd = Mix(
-            held.merchant_id, cast.encoder.version, held.span.start_ms, float(len(log)), dict(enumerate(weights))
-        )
+        crowd = replace(comparison.mix, n_effective=float(len(log)), weights=dict(enumerate(weights)))
         codes = quotas(crowd, len(log), plan.seed)
         found[name] = measures(held.future.behaviour, of_played(comparison.played(cast.persona, codes, adapter)))
     codes = np.concatenate([codes for codes, _ in comparison.by_token])
