@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures, Player
+from agent_runtime.early_types import EarlyTypes
 from agent_runtime.held_out import HeldOut, record
 from agent_runtime.population import Mix
 from agent_runtime.simulator import LOCAL, MARKOV, load_simulator
@@ -46,8 +47,10 @@ class Stage:
         encoder = Encoder.load(casting.encoder)
         simulator = load_simulator(casting.persona)
         recorded, flags = None, []
+        self.early: EarlyTypes | None = None
         if casting.training:
             recorded = record(read_sessions(casting.training, plan.gap_ms, casting.max_events), encoder)
+            self.early = EarlyTypes.learn(recorded.log, recorded.traces.code, encoder)
             known = {merchant: shop.capabilities.flags() for merchant, shop in simulator.shops.items()}
             flags = [known.get(merchant, ()) for merchant in recorded.traces.merchants]
         self.plan = plan
@@ -65,8 +68,9 @@ class Stage:
         """Return all conditions' figures of one storefront, those of the strict protocol among them."""
         comparison = Comparison(held, self.cast, self.plan)
         figures = comparison.run(other_mixes, say)
-        say("types from three events")
-        figures |= by_first_events(comparison)
+        if self.early is not None:
+            say("types from three events")
+            figures |= by_first_events(comparison, self.early)
         if self.earlier is not None:
             say("types from earlier sessions")
             figures |= by_earlier_session(comparison, self.earlier)

@@ -74,16 +74,18 @@ class AlignmentPlan:
     code_derangements  permutations of the full codes, likewise
     other_mixes       mixes of other merchants, likewise
     adapter_sessions  past sessions that the adapter is fitted on, at most, evenly spread
+    plain             backends without persona tokens that are also measured without the adapter
     read_out          future sessions that next-action figures are measured on, at most
     """
 
     seed: int = 0
     gap_ms: int = 1_800_000
     derangements: int = 5
-    code_derangements: int = 2
+    code_derangements: int = 1
     other_mixes: int = 2
     adapter_sessions: int = 400
-    read_out: int = 400
+    plain: tuple[str, ...] = ("no_persona",)
+    read_out: int = 300
 
 
 class Comparison:
@@ -96,6 +98,8 @@ class Comparison:
         self.future = held.future.behaviour
         self.size = len(held.future)
         self.mix = mix_of(held.merchant_id, cast.encoder.version, held.past.traces.code, held.span.start_ms)
+        #: full codes under each coarse type
+        self.fine = cast.encoder.size // len({path.partition(".")[0] for path in cast.encoder.code_paths})
         self.figures: dict[str, Figures] = {}
         self.by_token: list[tuple[I32, Behaviour]] = []
         self.behaviours: dict[str, Behaviour] = {}
@@ -120,7 +124,8 @@ class Comparison:
             own = self.adapter(name, player)
             self.behaviours[name] = of_played(self.played(player, nobody, own))
             self.figures[name] = self._scored(self.behaviours[name])
-            self.figures[f"{name}_plain"] = self._scored(of_played(self.played(player, nobody, None)))
+            if name in self.plan.plain:
+                self.figures[f"{name}_plain"] = self._scored(of_played(self.played(player, nobody, None)))
         self._scripted(codes, say)
         for name, figures in self._read.items():
             self.figures[name] |= figures
@@ -129,7 +134,7 @@ class Comparison:
     def _floors(self) -> None:
         past, future = self.held.past, self.held.future
         size = self.cast.encoder.size
-        fine = size // len({path.partition(".")[0] for path in self.cast.encoder.code_paths})
+        fine = self.fine
         self.figures[FLOOR] = measures(self.future, past.behaviour) | {
             "round_trip_js": code_divergence(future.traces.code // fine, past.traces.code // fine, size // fine),
             "round_trip_js_full": code_divergence(future.traces.code, past.traces.code, size),
@@ -237,8 +242,7 @@ class Comparison:
         encoder = self.cast.encoder
         found = encoder.encode(session_batch(sessions, self.held.merchant_id)).code
         given = np.array([session.code for session in sessions], np.int32)
-        fine = encoder.size // len({path.partition(".")[0] for path in encoder.code_paths})
-        real = self.held.future.traces.code
+        fine, real = self.fine, self.held.future.traces.code
         return {
             "own_type": float((found // fine == given // fine).mean()),
             "own_code": float((found == given).mean()),

@@ -12,18 +12,17 @@ import numpy.typing as npt
 from agent_runtime.alignment import measures
 from agent_runtime.alignment_run import OURS, Comparison, Figures, Player
 from agent_runtime.behaviour import Behaviour, of_played
+from agent_runtime.early_types import EarlyTypes, cells
+from agent_runtime.fidelity import jensen_shannon
 from agent_runtime.held_out import earlier_sessions
 from agent_runtime.population import quotas
 from schemas.events import I32
 
 F64 = npt.NDArray[np.float64]
 
-#: Clicks of a session that the early types are told from.
-EARLY_EVENTS = 3
-#: Simulated sessions of every type that its purchase rate is taken from, and the crowd's sessions it leans on.
-RATE_SESSIONS, RATE_PRIOR = 24, 4.0
-#: Rounds of the deconvolution, and the least share a type is taken to have before it.
-_ROUNDS, _LEAST_SHARE = 30, 1e-4
+#: Simulated sessions of every type that its purchase rate is taken from; those of its coarse type, and of the crowd,
+#: that a rate leans on.
+RATE_SESSIONS, COARSE_PRIOR, CROWD_PRIOR = 24, 12.0, 4.0
 #: No prediction is surer than this.
 _LEAST_CHANCE = 1e-3
 
@@ -36,12 +35,17 @@ class Rates:
     crowd: float
 
     @staticmethod
-    def of(codes: I32, behaviour: Behaviour, size: int) -> "Rates":
-        """Return the rates of simulated sessions with these types, each leaning on the crowd's."""
-        shown = np.bincount(codes, minlength=size)
+    def of(codes: I32, behaviour: Behaviour, size: int, fine: int = 1) -> "Rates":
+        """Return the rates of simulated sessions with these types.
+
+        Each leans on that of its coarse type (``fine`` codes each), that one on the crowd's.
+        """
+        shown = np.bincount(codes, minlength=size).astype(np.float64)
         bought = np.bincount(codes, behaviour.converted, minlength=size)
         crowd = float(behaviour.converted.mean())
-        return Rates((bought + RATE_PRIOR * crowd) / (shown + RATE_PRIOR), crowd)
+        shown_coarse, bought_coarse = (counts.reshape(-1, fine).sum(axis=1) for counts in (shown, bought))
+        coarse = np.repeat((bought_coarse + CROWD_PRIOR * crowd) / (shown_coarse + CROWD_PRIOR), fine)
+        return Rates((bought + COARSE_PRIOR * coarse) / (shown + COARSE_PRIOR) if fine > 1 else coarse, crowd)
 
 
 def log_loss_saved(chances: F64, converted: npt.NDArray[np.bool_]) -> float:
@@ -56,21 +60,6 @@ def log_loss_saved(chances: F64, converted: npt.NDArray[np.bool_]) -> float:
 def _loss(chances: F64, converted: npt.NDArray[np.bool_]) -> float:
     sure = np.clip(chances, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
     return float(-np.log(np.where(converted, sure, 1.0 - sure)).mean())
-
-
-def deconvolved(posterior: F64, usual: F64) -> tuple[F64, F64]:
-    """Return a crowd's mix (K,) and each session's probabilities under it (n, K).
-
-    posterior (n, K) as the encoder gives it, under the ``usual`` mix (K,) that it was calibrated on. Expectation
-    maximisation over the mix alone (Saerens, Latinne and Decaestecker 2002).
-    """
-    mix = np.maximum(usual, _LEAST_SHARE)
-    likelihood = posterior / mix
-    for _ in range(_ROUNDS):
-        own = likelihood * mix
-        own /= own.sum(axis=1, keepdims=True)
-        mix = own.mean(axis=0)
-    return mix, own
 
 
 def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figures]:
@@ -90,7 +79,8 @@ def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figu
     kinds = np.unique(codes)
     asked = np.repeat(kinds, RATE_SESSIONS).astype(np.int32)
     tried = of_played(comparison.played(player, asked, adapter, turn=1))
-    rates = Rates.of(np.concatenate([codes, asked]), sessions.and_more(tried), len(player.vocabulary.code_paths))
+    known, size = np.concatenate([codes, asked]), comparison.cast.encoder.size
+    rates = Rates.of(known, sessions.and_more(tried), size, comparison.fine)
     found = {
         "earlier_floor": measures(real, held.past.behaviour.select(before)),
         "earlier": measures(real, sessions) | {"log_loss_saved": log_loss_saved(rates.of_type[codes], real.converted)},
@@ -101,39 +91,34 @@ def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figu
     return found
 
 
-def by_first_events(comparison: Comparison) -> dict[str, Figures]:
+def by_first_events(comparison: Comparison, early: EarlyTypes) -> dict[str, Figures]:
     """Return the figures of all future sessions, peopled by types told from their first three events.
 
-    ``first_three`` takes them as probabilities of the final types, deconvolved; ``first_three_hard`` counts the early
-    types as if they were certain.
+    ``first_three`` takes them as probabilities of the final types; ``first_three_hard`` takes the early types as if
+    they were certain, which is only asked what it foretells of purchases.
     """
-    held, cast, plan, adapter = comparison.held, comparison.cast, comparison.plan, comparison.adapters[OURS]
-    log, size = held.future.log, cast.encoder.size
-    lengths = np.minimum(log.lengths, EARLY_EVENTS)
-    told = cast.encoder.codebook.assign(cast.encoder.latents(log.events, log.starts, lengths), lengths, posterior=True)
-    posterior = np.asarray(told.posterior, np.float64)
-    usual = posterior.mean(axis=0) if cast.training is None else _shares(cast.training.traces.code, size)
-    mix, posterior = deconvolved(posterior, usual)
-    found: dict[str, Figures] = {}
-    for name, weights in (("first_three", mix), ("first_three_hard", _shares(told.code, size))):
-        crowd = replace(comparison.mix, n_effective=float(len(log)), weights=dict(enumerate(weights)))
-        codes = quotas(crowd, len(log), plan.seed)
-        found[name] = measures(held.future.behaviour, of_played(comparison.played(cast.persona, codes, adapter)))
-    codes = np.concatenate([codes for codes, _ in comparison.by_token])
-    behaviour = comparison.by_token[0][1]
-    for _, more in comparison.by_token[1:]:
+    held, cast, adapter = comparison.held, comparison.cast, comparison.adapters[OURS]
+    cell, size = cells(held.future.log, cast.encoder), cast.encoder.size
+    mix, chances = early.told(cell)
+    crowd = replace(comparison.mix, n_effective=float(len(cell)), weights=dict(enumerate(mix)))
+    codes = quotas(crowd, len(cell), comparison.plan.seed)
+    sessions = of_played(comparison.played(cast.persona, codes, adapter))
+    asked = np.concatenate([codes, *(codes for codes, _ in comparison.by_token)])
+    behaviour = sessions
+    for _, more in comparison.by_token:
         behaviour = behaviour.and_more(more)
-    rates = Rates.of(codes, behaviour, size)
-    converted = held.future.behaviour.converted
-    found["first_three"]["log_loss_saved"] = log_loss_saved(posterior @ rates.of_type, converted)
-    found["first_three_hard"]["log_loss_saved"] = log_loss_saved(rates.of_type[told.code], converted)
-    return found
+    rates, converted = Rates.of(asked, behaviour, size), held.future.behaviour.converted
+    real = held.future.traces.code
+    return {
+        "first_three": measures(held.future.behaviour, sessions)
+        | {
+            "log_loss_saved": log_loss_saved(chances @ rates.of_type, converted),
+            "round_trip_js_full": jensen_shannon(mix, np.bincount(real, minlength=size) / len(real)),
+        },
+        "first_three_hard": {"log_loss_saved": log_loss_saved(rates.of_type[cell % size], converted)},
+    }
 
 
 def _constant(nobody: Behaviour, real: Behaviour) -> Figures:
     chances = np.full(len(real), nobody.converted.mean())
     return {"log_loss_saved": log_loss_saved(chances, real.converted)}
-
-
-def _shares(codes: I32, size: int) -> F64:
-    return np.bincount(codes, minlength=size) / len(codes)
