@@ -27,9 +27,10 @@ from schemas.taxonomy import DEVICES, REFERRERS
 
 Bools = npt.NDArray[np.bool_]
 
-#: Which actions are nearly the same, (A, A) each: apart from the price or number, then also from the category.
+#: Where groups of nearly the same actions begin, which are neighbours: apart from the price or number, then also from
+#: the category.
 _ALIKE = tuple(
-    np.array([[near(one) == near(other) for other in ACTIONS] for one in ACTIONS], np.float64)
+    np.array([place for place, action in enumerate(ACTIONS) if not place or near(action) != near(ACTIONS[place - 1])])
     for near in (
         lambda action: (action.event, action.item, action.category),
         lambda action: (action.event, action.item),
@@ -209,9 +210,10 @@ class _Tile:
         chances = _softmax(np.where(wished, scores, -np.inf), np.broadcast_to(wished, scores.shape))
         served = np.where(allowed, chances, 0.0)
         homeless = (chances - served)[:, first:end]
-        for alike in _ALIKE:  # (A, A): actions of one group
-            room = served[:, first:end] @ alike
-            growth = np.divide(homeless @ alike, room, out=np.zeros_like(room), where=room > 0)
+        for starts in _ALIKE:
+            # sums of neighbours, not matrix products: those would differ with the number of rows
+            room, wanting = (_group_sums(part, starts) for part in (served[:, first:end], homeless))
+            growth = np.divide(wanting, room, out=np.zeros_like(room), where=room > 0)
             served[:, first:end] *= 1.0 + growth
             homeless = np.where(room > 0, 0.0, homeless)
         total = served.sum(axis=1, keepdims=True)
@@ -259,6 +261,12 @@ class _Tile:
             )
             for row, agent in enumerate(self.agents)
         ]
+
+
+def _group_sums(chances: F64, starts: I64) -> F64:
+    """Return for each action (n, A) the sum over its group."""
+    sums = np.add.reduceat(chances, starts, axis=1)
+    return np.repeat(sums, np.diff(starts, append=chances.shape[1]), axis=1)
 
 
 def _softmax(scores: npt.NDArray[np.floating], allowed: npt.NDArray[np.bool_]) -> F64:

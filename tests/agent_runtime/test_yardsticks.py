@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from agent_runtime.alignment_table import AlignmentTable
 from agent_runtime.behaviour import of_played, of_steps
+from agent_runtime.early_types import EarlyTypes
 from agent_runtime.held_out import Recorded, earlier_sessions
 from agent_runtime.markov import MarkovChain
 from agent_runtime.rollout import Span
 from agent_runtime.shop import Shop
 from agent_runtime.storefront import Storefront
-from agent_runtime.strict import Rates, deconvolved, log_loss_saved
+from agent_runtime.strict import Rates, log_loss_saved
 from agent_runtime.told import play_told
 from agent_runtime.traces import Traces
 from agent_runtime.yardsticks import derangement, mix_of, replay, uniform_mix
@@ -124,26 +125,27 @@ def test_log_loss_saved_is_nothing_for_the_base_rate_and_all_for_the_truth() -> 
     assert log_loss_saved(np.full(4, 0.6), bought) < 0.0
 
 
-def test_a_mix_is_found_behind_probabilities_made_for_another_one() -> None:
+def test_a_mix_is_found_behind_early_codes_that_confuse_types() -> None:
     random = np.random.default_rng(2)
     usual, true = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.2, 0.7])
-    confusion = np.array([[0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6]])  # type -> what is seen of it
-    kinds = random.choice(3, 20_000, p=true)
-    seen = np.array([random.choice(3, p=confusion[kind]) for kind in kinds])
-    posterior = usual[:, None] * confusion
-    posterior = (posterior / posterior.sum(axis=0)).T[seen]
-    mix, own = deconvolved(posterior, usual)
-    assert np.abs(posterior.mean(axis=0) - true).max() > 0.2
-    assert mix == pytest.approx(true, abs=0.03)
-    assert own.sum(axis=1) == pytest.approx(np.ones(len(own)))
+    confusion = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7]])  # type -> early code
+    cell = np.array([random.choice(3, p=confusion[kind]) for kind in random.choice(3, 5_000, p=true)])
+    mix, chances = EarlyTypes(confusion.T, usual).told(cell)
+    counted = np.bincount(cell) / len(cell)
+    assert np.abs(mix - true).max() < 0.05 < np.abs(counted - true).max()
+    assert chances.sum(axis=1) == pytest.approx(np.ones(len(cell)))
+    assert chances.mean(axis=0) == pytest.approx(mix, abs=0.02)
 
 
 def test_a_types_rate_leans_on_the_crowd() -> None:
     from tests.agent_runtime.test_alignment import BUY, PAGE, crowd
 
-    rates = Rates.of(np.array([0, 0, 1, 1], np.int32), crowd((BUY,), (BUY,), (PAGE,), (PAGE,)), 3)
+    codes, sessions = np.array([0, 0, 1, 1], np.int32), crowd((BUY,), (BUY,), (PAGE,), (PAGE,))
+    rates = Rates.of(codes, sessions, 4)
     assert rates.crowd == 0.5
-    assert rates.of_type.tolist() == pytest.approx([(2 + 2) / 6, 2 / 6, 0.5])
+    assert rates.of_type.tolist() == pytest.approx([(2 + 2) / 6, 2 / 6, 0.5, 0.5])
+    # two codes to a coarse type: a code leans on its sibling, an unseen type on the crowd
+    assert Rates.of(codes, sessions, 4, fine=2).of_type.tolist() == pytest.approx([8 / 14, 6 / 14, 0.5, 0.5])
 
 
 def test_a_table_has_means_shares_and_differences_with_intervals() -> None:
