@@ -56,6 +56,14 @@ class Finetuned:
     options: dict[str, Any]
 
 
+def shape_of(width: int, layers: int) -> TinyShape:
+    """Return the small model's shape at another size. Raises ModelError when the heads do not divide the width."""
+    usual = TinyShape()
+    if width % (2 * usual.heads):
+        raise ModelError(f"--width {width}: choose a multiple of {2 * usual.heads}.")
+    return replace(usual, width=width, layers=layers, feed_forward=width * usual.feed_forward // usual.width)
+
+
 def tiny_model(vocabulary: Vocabulary, shape: TinyShape, seed: int) -> Any:
     """Return a fresh small Llama over the vocabulary alone (``vocabulary.offset`` must be 0)."""
     torch.manual_seed(seed)

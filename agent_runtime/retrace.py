@@ -73,6 +73,20 @@ class Steps:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def select(self, rows: I64) -> "Steps":
+        """Return only these sessions."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[rows], lengths)
+        return Steps(
+            self.action[places],
+            self.pace[places],
+            self.device[rows],
+            self.referrer[rows],
+            self.moment[rows],
+            offsets,
+        )
+
 
 def retrace(sessions: SessionBatch) -> Steps:
     """Return the sessions as actions. Pure; every session on its own. Events must be sorted by (t, id)."""

@@ -25,6 +25,18 @@ from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
 from schemas.events import I32, I64
 from schemas.taxonomy import DEVICES, REFERRERS
 
+Bools = npt.NDArray[np.bool_]
+
+#: Where groups of nearly the same actions begin, which are neighbours: apart from the price or number, then also from
+#: the category.
+_ALIKE = tuple(
+    np.array([place for place, action in enumerate(ACTIONS) if not place or near(action) != near(ACTIONS[place - 1])])
+    for near in (
+        lambda action: (action.event, action.item, action.category),
+        lambda action: (action.event, action.item),
+    )
+)
+
 #: Rows played together; part of what a run's exact result depends on.
 TILE = 128
 
@@ -179,11 +191,34 @@ class _Tile:
             allowed[:, first:end] = self.span.moments() if kind is Kind.MOMENT else True
         # A row that is closed takes part with leaving alone.
         allowed[~allowed.any(axis=1), self.leave] = True
-        chances = _softmax(np.where(allowed, scores, -np.inf), allowed)
+        if kind in (Kind.FIRST, Kind.ACTION):
+            chances = self._nearest_served(scores, wished, allowed)
+        else:
+            chances = _softmax(np.where(allowed, scores, -np.inf), allowed)
         heap = np.cumsum(chances, axis=1)
         at = draws(self.seed, self.agents, self.tokens.shape[1], Purpose.TOKEN) * heap[:, -1]
         chosen: I64 = np.minimum((heap <= at[:, None]).sum(axis=1), scores.shape[1] - 1)
         return chosen
+
+    def _nearest_served(self, scores: Scores, wished: Bools, allowed: Bools) -> F64:
+        """Return the chances (n, V) of what is on offer, near wishes first.
+
+        What is not served goes to the same move at another price, then to the same move elsewhere, and only what is
+        left of it to everything: who wants to go back to an earlier product goes back to one that is there.
+        """
+        first, end = self.ranges["action"]
+        chances = _softmax(np.where(wished, scores, -np.inf), np.broadcast_to(wished, scores.shape))
+        served = np.where(allowed, chances, 0.0)
+        homeless = (chances - served)[:, first:end]
+        for starts in _ALIKE:
+            # sums of neighbours, not matrix products: those would differ with the number of rows
+            room, wanting = (_group_sums(part, starts) for part in (served[:, first:end], homeless))
+            growth = np.divide(wanting, room, out=np.zeros_like(room), where=room > 0)
+            served[:, first:end] *= 1.0 + growth
+            homeless = np.where(room > 0, 0.0, homeless)
+        total = served.sum(axis=1, keepdims=True)
+        even = _softmax(np.where(allowed, scores, -np.inf), allowed)
+        return np.where(total > 0, np.divide(served, total, out=np.zeros_like(served), where=total > 0), even)
 
     def _count_masked(self, scores: Scores, wished: npt.NDArray[np.bool_], allowed: npt.NDArray[np.bool_]) -> None:
         wishes = _softmax(np.where(wished, scores, -np.inf), np.broadcast_to(wished, scores.shape))
@@ -226,6 +261,12 @@ class _Tile:
             )
             for row, agent in enumerate(self.agents)
         ]
+
+
+def _group_sums(chances: F64, starts: I64) -> F64:
+    """Return for each action (n, A) the sum over its group."""
+    sums = np.add.reduceat(chances, starts, axis=1)
+    return np.repeat(sums, np.diff(starts, append=chances.shape[1]), axis=1)
 
 
 def _softmax(scores: npt.NDArray[np.floating], allowed: npt.NDArray[np.bool_]) -> F64:

@@ -61,6 +61,13 @@ class Simulator:
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
 
 
+def check_codebook(folder: Path, version: str) -> None:
+    """Raise ModelError when a simulator is not there or speaks of another codebook than ``version``."""
+    known = load_simulator(folder).codebook_version
+    if known != version:
+        raise ModelError(f"{folder}: knows codebook {known}, the encoder is {version}; finetune with that encoder.")
+
+
 def check_target(folder: Path) -> None:
     """Raise ModelError when ``folder`` is something that a simulator must not replace; for asking before training."""
     taken = folder.exists() and not (folder / MANIFEST_FILE).is_file()

@@ -5,7 +5,7 @@ its buyer is; the two are joined by client and time.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,16 +30,47 @@ _COLUMNS = ("merchant_id", "client_id", "started_at", "ended_at", "events", "cod
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """``n`` real sessions. ``code`` (n,) int32; ``merchant`` (n,) int32, index into ``merchants``."""
+    """``n`` real sessions.
+
+    code (n,) int32; merchant (n,) int32, index into ``merchants``; buyer (n,) uint64, hash of merchant and client
+    """
 
     steps: Steps
     code: I32
     merchant: I32
+    buyer: U64
     merchants: tuple[str, ...]
     codebook_version: str
 
     def __len__(self) -> int:
         return len(self.code)
+
+    def select(self, rows: I64) -> "Traces":
+        """Return only these sessions."""
+        return replace(
+            self,
+            steps=self.steps.select(rows),
+            code=self.code[rows],
+            merchant=self.merchant[rows],
+            buyer=self.buyer[rows],
+        )
+
+    def of_other_session(self, seed: int) -> "Traces":
+        """Return the sessions of buyers with several, each with the type of another of theirs, drawn by ``seed``.
+
+        What a model is taught that has to know buyers by earlier visits.
+        """
+        order = np.argsort(self.buyer, kind="stable")
+        _, first, counts = np.unique(self.buyer[order], return_index=True, return_counts=True)
+        start, count = np.repeat(first, counts), np.repeat(counts, counts)
+        place = np.flatnonzero(count > 1)
+        step = np.random.default_rng(seed).integers(1, count[place])
+        other = start[place] + (place - start[place] + step) % count[place]
+        return replace(self.select(order[place]), code=self.code[order[other]])
+
+    def untyped(self) -> "Traces":
+        """Return the traces as a model without persona tokens is taught: everybody is of one type."""
+        return replace(self, code=np.zeros_like(self.code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +121,12 @@ def read_traces(
             "run `simpersona assign` on the same event log."
         )
     return Traces(
-        retrace(sessions), wanted.code[found], wanted.merchant[found], wanted.merchants, wanted.codebook_version
+        retrace(sessions),
+        wanted.code[found],
+        wanted.merchant[found],
+        wanted.key[found],
+        wanted.merchants,
+        wanted.codebook_version,
     )
 
 

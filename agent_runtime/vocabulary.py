@@ -119,6 +119,10 @@ class Vocabulary:
         """Most tokens that a session can take."""
         return self.prompt_length + TRAITS + 2 * MAX_EVENTS
 
+    def untyped(self) -> "Vocabulary":
+        """Return the words of a model without persona tokens: one type for everybody."""
+        return Vocabulary(self.codebook_version, ("c00",))
+
     def to_json(self) -> dict[str, Any]:
         """Return what a folder keeps; ``names`` is there for readers, and checked on the way back."""
         return {

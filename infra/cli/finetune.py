@@ -25,6 +25,12 @@ def finetune(
     base: Annotated[
         str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
     ] = None,
+    untyped: Annotated[bool, typer.Option("--untyped", help="Teach no buyer types: a yardstick for `align`.")] = False,
+    other_session: Annotated[
+        bool, typer.Option("--other-session", help="Teach the type of another session of the same buyer, not its own.")
+    ] = False,
+    width: Annotated[int, typer.Option(min=8, help="Width of the small model made here.")] = 64,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the small model made here.")] = 2,
     scripted_only: Annotated[bool, typer.Option("--scripted-only", help="Fit the Markov chain, no model.")] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 3,
     learning_rate: Annotated[
@@ -69,13 +75,24 @@ def finetune(
     with console.status("looking at the shops"):
         shops = observe_shops(events, settings().gap_ms)
     vocabulary = Vocabulary(known.version, tuple(known.code_paths))
+    if other_session:
+        traces = traces.of_other_session(seed)
+    if untyped:
+        traces, vocabulary = traces.untyped(), vocabulary.untyped()
     flags_of = {shop.merchant_id: shop.capabilities.flags() for shop in shops}
     nothing = tuple(0 for _ in next(iter(flags_of.values())))
     flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
     model, fields = None, _provenance(traces, seed, base)
     if not scripted_only:
         model, vocabulary, trained = _train(
-            base, vocabulary, traces, flags, _options(epochs, learning_rate, seed, base), device, threads, console
+            base or (width, layers),
+            vocabulary,
+            traces,
+            flags,
+            _options(epochs, learning_rate, seed, base),
+            device,
+            threads,
+            console,
         )
         fields |= trained
     else:
@@ -96,7 +113,7 @@ def _options(epochs: int, learning_rate: float | None, seed: int, base: str | No
 
 
 def _train(
-    base: str | None,
+    base: str | tuple[int, int],
     vocabulary: "Vocabulary",
     traces: "Traces",
     flags: "list[tuple[int, ...]]",
@@ -105,12 +122,15 @@ def _train(
     threads: int,
     console: Any,
 ) -> "tuple[Any, Vocabulary, dict[str, Any]]":
-    """Return the trained model, the vocabulary with its place in the model's, and what the manifest says of it."""
+    """Return the trained model, the vocabulary with its place in the model's, and what the manifest says of it.
+
+    base  a pretrained model's name or path, or the width and layers of one to be made
+    """
     import torch
     import transformers
 
     from agent_runtime.errors import ModelError
-    from agent_runtime.finetune import TinyShape, base_model, extended, finetune, tiny_model
+    from agent_runtime.finetune import base_model, extended, finetune, shape_of, tiny_model
     from agent_runtime.traces import token_rows
 
     if device not in ("auto", "cpu", "cuda"):
@@ -120,8 +140,8 @@ def _train(
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
-    if base is None:
-        model = tiny_model(vocabulary, TinyShape(), options.seed)
+    if isinstance(base, tuple):
+        model = tiny_model(vocabulary, shape_of(*base), options.seed)
     else:
         model, vocabulary = extended(base_model(base), vocabulary)
     rows: list[Tokens] = token_rows(traces, vocabulary, flags)

@@ -30,6 +30,7 @@ COMMANDS = {
     "finetune": "Teach a language model to click like each buyer type.",
     "simulate": "Send simulated buyers through a merchant's storefront.",
     "agents": "Keep a live population per merchant in step with the latest mix.",
+    "align": "Hold simulated buyers against real ones on storefronts never seen.",
     "bench": "Measure, beside the peers, and print figures as JSON.",
 }
 INTERRUPTED = 130

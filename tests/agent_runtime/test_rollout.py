@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent_runtime.actions import DAY_MS, HOUR_MS, moment_of
+from agent_runtime.actions import ACTIONS, DAY_MS, HOUR_MS, moment_of
 from agent_runtime.backends import Scores
 from agent_runtime.errors import ShopError
 from agent_runtime.markov import MarkovChain
@@ -30,6 +30,17 @@ class Stayer:
         scores = np.zeros((len(tokens), len(self._vocabulary)), np.float32)
         scores[:, self._vocabulary.leave] = -np.inf
         return scores
+
+
+class Wisher:
+    """A backend that wants one action only, and a little of all others."""
+
+    def __init__(self, vocabulary: Vocabulary, wish: str) -> None:
+        self._scores = np.full(len(vocabulary), -30.0, np.float32)
+        self._scores[vocabulary.id(wish)] = 0.0
+
+    def scores(self, tokens: Tokens) -> Scores:
+        return np.tile(self._scores, (len(tokens), 1))
 
 
 def crowd(chain: MarkovChain, shop: Shop, agents: np.ndarray, span: Span = WEEK, seed: int = 1) -> Played:  # type: ignore[type-arg]
@@ -95,3 +106,15 @@ def test_a_span_places_a_time_in_the_moment_asked_for(unit: float) -> None:
         placed = span.place(int(moment), unit)
         assert span.start_ms <= placed < span.end_ms
         assert moment_of(placed) == moment
+
+
+def test_what_is_not_served_goes_to_the_nearest_move_that_is(vocabulary: Vocabulary, shop: Shop) -> None:
+    wish = "product_viewed:new:new:lower"
+    wisher, agents = Wisher(vocabulary, wish), np.arange(30)
+    played = play(wisher, vocabulary, Storefront(shop), agents, np.zeros(30, np.int32), WEEK, 1, GAP_MS)
+    names = [[ACTIONS[action].name for action in session.actions] for session in played.sessions]
+    # nothing has a price to be lower than at first: another price it is, in a new category all the same
+    assert {first for first, *_ in names} == {"product_viewed:new:new:similar"}
+    # then other categories while there are any, and in the end a product all the same rather than anything else
+    assert all(name.startswith("product_viewed:new:") for session in names for name in session[:4])
+    assert 0.0 < played.masked_mass < 1.0

@@ -1,5 +1,6 @@
 """Event log and assignments joined into traces, and traces as tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_a_session_too_long_is_told_without_its_leaving(toy_traces: Traces, voca
     count = MAX_EVENTS + 5
     action, pace, trait = np.zeros(count, np.uint8), np.ones(count, np.uint8), np.zeros(1, np.uint8)
     steps = Steps(action, pace, trait, trait, trait, np.array([0, count]))
-    traces = Traces(steps, np.zeros(1, np.int32), np.zeros(1, np.int32), ("shop",), toy_traces.codebook_version)
+    traces = replace(toy_traces.select(np.zeros(1, np.int64)), steps=steps, code=np.zeros(1, np.int32))
     row = token_rows(traces, vocabulary, [ALL_FLAGS])[0]
     assert len(row) == vocabulary.longest - 1
     assert vocabulary.leave not in row

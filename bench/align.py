@@ -1,0 +1,183 @@
+"""Do simulated buyers behave like real ones on storefronts never seen? A generated world, everything trained here.
+
+What is made is kept in the folder and not made again: event logs, encoder, simulators, each storefront's figures.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from agent_runtime.alignment_pool import Casting, compare_all
+from agent_runtime.alignment_run import AlignmentPlan
+from agent_runtime.alignment_table import AlignmentTable
+from agent_runtime.finetune import FinetuneOptions
+from agent_runtime.held_out import read_held_out, record
+from agent_runtime.shop import observe_shops
+from agent_runtime.simulator import MANIFEST_FILE
+from agent_runtime.simulator_training import RECIPES, train_simulator
+from agent_runtime.vocabulary import Vocabulary
+from bench.report import Report
+from encoders.artefact import MANIFEST_FILE as ENCODER_MANIFEST
+from encoders.artefact import write_artefact
+from encoders.fitting import finish
+from encoders.generator.run import GeneratorRun, generate
+from encoders.serving import Encoder
+from encoders.sessionise import read_sessions
+from encoders.training import TrainingOptions, split_held_out, train
+from schemas.settings import settings
+
+#: A Monday, 2026-09-07.
+START_MS = 1_788_739_200_000
+#: Number of the first storefront that is not trained on.
+FIRST_HELD_OUT = 10_000
+#: Conditions under the names that the design page gives them; all others are ``<measure>_<condition>``.
+PERSONA, EARLIER = "persona", "earlier"
+
+
+@dataclass(frozen=True, slots=True)
+class AlignBench:
+    """What to measure, and on how much.
+
+    merchants, buyers    to train on; these drift, promote and are visited by bots as ``generate`` makes them
+    held_out, held_out_buyers  to be judged on: without planted drifts, so that past and future halves can agree
+    least_sessions       a storefront with fewer is left out, and counted
+    encoder_epochs, epochs  passes of the encoder's and the simulators' training
+    processes            storefronts compared, and simulators trained, at the same time
+    """
+
+    merchants: int = 60
+    buyers: int = 300
+    held_out: int = 42
+    held_out_buyers: int = 1_200
+    hours: float = 168.0
+    least_sessions: int = 2_000
+    world_seed: int = 5
+    seed: int = 0
+    encoder_epochs: int = 12
+    epochs: int = 3
+    processes: int = 2
+    device: str = "cpu"
+
+
+def bench_align(
+    folder: Path, bench: AlignBench, plan: AlignmentPlan, say: Callable[[str], None]
+) -> tuple[Report, AlignmentTable]:
+    """Make what is missing in ``folder``, compare every storefront, and return the figures.
+
+    Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = f"{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
+    training = _events(
+        folder / f"training-{shape}.parquet",
+        GeneratorRun(bench.merchants, bench.buyers, bench.hours, bench.world_seed, START_MS),
+        say,
+    )
+    held_events = _events(
+        folder / f"held-out-{bench.held_out}x{bench.held_out_buyers}-{bench.hours:g}h-world-{bench.world_seed}.parquet",
+        GeneratorRun(
+            bench.held_out,
+            bench.held_out_buyers,
+            bench.hours,
+            bench.world_seed,
+            START_MS,
+            FIRST_HELD_OUT,
+            drift=False,
+        ),
+        say,
+    )
+    made = folder / f"trained-{shape}-seed-{bench.seed}-{bench.encoder_epochs}-{bench.epochs}"
+    encoder = _encoder(made / "encoder", training, bench, say)
+    folders = _simulators(made, training, bench, say)
+    dials = settings()
+    say("reading the held-out storefronts")
+    held = read_held_out([held_events], encoder, plan.gap_ms, dials.session_max_events, bench.least_sessions, folder)
+    casting = Casting(
+        made / "encoder",
+        folders[PERSONA],
+        {name: path for name, path in folders.items() if not RECIPES[name].typed},
+        folders[EARLIER],
+        (training,),
+        dials.session_max_events,
+    )
+    left = len(held)
+
+    def done(merchant: str) -> None:
+        nonlocal left
+        left -= 1
+        say(f"{merchant} compared, {left} to go")
+
+    table = AlignmentTable(compare_all(held, casting, plan, folder / "compared", bench.processes, say, done))
+    return _report(table, len(held), sum(len(one.future) for one in held)), table
+
+
+def _events(path: Path, run: GeneratorRun, say: Callable[[str], None]) -> Path:
+    if not path.exists():
+        say(f"generating {run.merchants} merchants")
+        generate(run, path, path.with_suffix(".truth.parquet"), lambda done, total: None)
+    return path
+
+
+def _encoder(folder: Path, events: Path, bench: AlignBench, say: Callable[[str], None]) -> Encoder:
+    if not (folder / ENCODER_MANIFEST).exists():
+        say("training the encoder")
+        dials = settings()
+        log = read_sessions([events], dials.gap_ms, dials.session_max_events)
+        training, held_out = split_held_out(log, bench.seed)
+        options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
+        fitted = finish(train(training, held_out, options, torch.device(bench.device)), training, held_out)
+        write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
+    return Encoder.load(folder)
+
+
+def _simulators(made: Path, events: Path, bench: AlignBench, say: Callable[[str], None]) -> dict[str, Path]:
+    folders = {name: made / name for name in RECIPES}
+    missing = [name for name, folder in folders.items() if not (folder / MANIFEST_FILE).exists()]
+    if missing:
+        say(f"training simulators: {', '.join(missing)}")
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(bench.processes, len(missing)), context) as pool:
+            running = {pool.submit(_train, made, name, events, bench): name for name in missing}
+            for future in as_completed(running):
+                figures = future.result()
+                say(
+                    f"trained {running[future]}: {figures['parameters']:,.0f} parameters, "
+                    f"{figures['held_out_nats_per_session']:.2f} nats a held-out session"
+                )
+    return folders
+
+
+def _train(made: Path, name: str, events: Path, bench: AlignBench) -> dict[str, float]:
+    torch.set_num_threads(1)
+    dials, encoder = settings(), Encoder.load(made / "encoder")
+    recorded = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
+    shops = {shop.merchant_id: shop for shop in observe_shops([events], dials.gap_ms)}
+    words = Vocabulary(encoder.version, tuple(encoder.code_paths))
+    options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
+    device = torch.device(bench.device)
+    return dict(train_simulator(made / name, RECIPES[name], recorded, shops, words, options, device))
+
+
+def _report(table: AlignmentTable, storefronts: int, sessions: int) -> Report:
+    """Return every mean, with its interval, and the shares of the floor; the persona's own figures bear no suffix."""
+    report = Report()
+    report.add("held_out_storefronts", float(storefronts), "storefronts")
+    report.add("future_sessions", float(sessions), "sessions")
+    for condition in table.conditions():
+        for measure in table.measures(condition):
+            found = table.mean(condition, measure)
+            name = measure if condition == PERSONA else f"{measure}_{condition}"
+            if found is None:
+                report.missing[name] = "no storefront has support for it."
+                continue
+            unit = "nats" if "js" in measure or "nats" in measure else "of mean" if "w1" in measure else "0 to 1"
+            report.add(name, found.value, unit)
+            report.add(f"{name}_low", found.low, unit)
+            report.add(f"{name}_high", found.high, unit)
+    for measure in ("ara_g", "ara_s", "ara_t", "ara_events", "conversion", "depth_w1", "dwell_w1"):
+        report.compare(measure, f"{measure}_floor")
+    return report

@@ -1,0 +1,137 @@
+"""``simpersona align``: hold simulated buyers against real ones on storefronts that training never saw."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agent_runtime.alignment_table import AlignmentTable, Estimate
+
+app = typer.Typer()
+
+#: Columns of the table on the console; the JSON file holds every measure.
+SHOWN = ("ara_g", "ara_s", "ara_t", "conversion", "depth_w1", "own_type", "round_trip_js", "log_loss_saved")
+
+
+@app.command()
+def align(
+    events: Annotated[list[Path], typer.Option(help="Event log of held-out merchants; give it repeatedly.")],
+    simulator: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
+    untyped: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=DIR of a simulator taught without buyer types (finetune --untyped), to compare with."),
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option(help="Simulator taught with finetune --other-session, for the strict protocol.")
+    ] = None,
+    training: Annotated[
+        list[Path] | None, typer.Option(help="Event log the simulator was trained on: its sessions are replayed.")
+    ] = None,
+    least_sessions: Annotated[int, typer.Option(min=20, help="A merchant with fewer sessions is left out.")] = 200,
+    derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
+    processes: Annotated[int, typer.Option(min=1, help="Merchants compared at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal figures.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file as JSON.")] = None,
+) -> None:
+    """Cut each merchant's log in the middle; simulate from the past half's mix, measure on the future half.
+
+    Beside every figure stands its noise floor (the real past against the real future), and every yardstick: wrong
+    persona tokens, other merchants' mixes, a uniform mix, the Markov chain, and what else is given. docs/alignment.md
+    defines the measures.
+
+    Example: simpersona align --events held-out.parquet --encoder .simpersona/encoder --simulator .simpersona/simulator
+    """
+    import tempfile
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from agent_runtime.alignment_pool import Casting, compare_all, fingerprint
+    from agent_runtime.alignment_run import AlignmentPlan
+    from agent_runtime.alignment_table import AlignmentTable
+    from agent_runtime.held_out import read_held_out
+    from agent_runtime.simulator import check_codebook
+    from encoders.event_log import count_rows
+    from encoders.serving import Encoder
+    from schemas.settings import settings
+
+    dials, console = settings(), Console(stderr=True)
+    casting = Casting(
+        encoder=encoder or dials.encoder,
+        persona=simulator or dials.simulator,
+        others=_named(untyped or []),
+        earlier=earlier,
+        training=tuple(training or ()),
+        max_events=dials.session_max_events,
+    )
+    plan = AlignmentPlan(seed=seed, gap_ms=dials.gap_ms, derangements=derangements)
+    known = Encoder.load(casting.encoder)
+    for folder in (casting.persona, *casting.others.values(), *([earlier] if earlier else [])):
+        check_codebook(folder, known.version)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory(prefix="simpersona-align-") as name, Progress(*columns, console=console) as bar:
+        reading = bar.add_task("reading events", total=count_rows(events))
+        held = read_held_out(
+            events,
+            known,
+            plan.gap_ms,
+            dials.session_max_events,
+            least_sessions,
+            Path(name),
+            lambda rows: bar.advance(reading, rows),
+        )
+        task = bar.add_task("comparing", total=len(held))
+        results = compare_all(
+            held,
+            casting,
+            plan,
+            Path(name),
+            processes,
+            lambda step: bar.update(task, description=step),
+            lambda merchant: bar.advance(task),
+        )
+    table = AlignmentTable(results, seed)
+    _report(table, len(held))
+    if json_file is not None:
+        found = {"comparison": fingerprint(casting, plan), "merchants": results, "means": _means(table)}
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _named(pairs: list[str]) -> dict[str, Path]:
+    from agent_runtime.errors import ModelError
+
+    named = {}
+    for pair in pairs:
+        name, sign, folder = pair.partition("=")
+        if not (name and sign and folder):
+            raise ModelError(f"--untyped {pair!r}: write it as NAME=DIR, for example no_persona=.simpersona/untyped.")
+        named[name] = Path(folder)
+    return named
+
+
+def _means(table: "AlignmentTable") -> dict[str, dict[str, dict[str, float]]]:
+    from dataclasses import asdict
+
+    means: dict[str, dict[str, dict[str, float]]] = {}
+    for condition in table.conditions():
+        found = {measure: table.mean(condition, measure) for measure in table.measures(condition)}
+        means[condition] = {measure: asdict(estimate) for measure, estimate in found.items() if estimate is not None}
+    return means
+
+
+def _report(table: "AlignmentTable", merchants: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table("how the crowd was made", *(name.replace("_", " ") for name in SHOWN), title=f"{merchants} merchants")
+    for condition in table.conditions():
+        cells = [_cell(table.mean(condition, measure)) for measure in SHOWN]
+        shown.add_row(condition.replace("_", " "), *cells)
+    Console().print(shown)
+
+
+def _cell(estimate: "Estimate | None") -> Any:
+    return "" if estimate is None else f"{estimate.value:.3f}\n±{(estimate.high - estimate.low) / 2:.3f}"

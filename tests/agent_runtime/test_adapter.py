@@ -1,0 +1,89 @@
+"""The storefront adapter: it learns how a shop differs, and nothing where it does not."""
+
+import numpy as np
+import pytest
+
+from agent_runtime.actions import ACTIONS, PACES
+from agent_runtime.adapter import Adapted, Adapter, fit_adapter, fit_biases
+from agent_runtime.decisions import Choices, Decisions, decisions
+from agent_runtime.markov import MarkovChain
+from agent_runtime.shop import Shop
+from agent_runtime.traces import Traces, token_rows
+
+pytestmark = pytest.mark.fast
+MOVES = len(ACTIONS) + 1
+
+
+def drawn(bias: np.ndarray, count: int, seed: int) -> Choices:
+    """Choices of a backend that is off by ``bias``."""
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=(count, MOVES))
+    allowed = random.random((count, MOVES)) < 0.8
+    allowed[:, 0] = True
+    noise = random.gumbel(size=scores.shape)
+    chosen = np.where(allowed, scores + bias + noise, -np.inf).argmax(axis=1)
+    return Choices(scores, allowed, chosen)
+
+
+def no_pauses() -> Choices:
+    return Choices(np.empty((0, PACES)), np.empty((0, PACES), bool), np.empty(0, np.int64))
+
+
+def test_a_bias_that_was_planted_is_found() -> None:
+    planted = np.zeros(MOVES)
+    planted[[3, -1]] = 1.0, -0.8
+    found = fit_biases(Decisions(drawn(planted, 20_000, 1), no_pauses())).moves
+    assert found - found.mean() == pytest.approx(planted - planted.mean(), abs=0.15)
+
+
+def test_it_foretells_sessions_that_it_was_not_fitted_on() -> None:
+    planted = np.random.default_rng(7).normal(size=MOVES)
+    found = fit_biases(Decisions(drawn(planted, 4_000, 1), no_pauses())).moves
+    unseen = drawn(planted, 4_000, 2)
+    assert unseen.log_loss(found) < unseen.log_loss(np.zeros(MOVES)) - 0.05
+    assert unseen.log_loss(found) == pytest.approx(unseen.log_loss(planted), abs=0.02)
+
+
+def test_without_any_session_nothing_is_changed() -> None:
+    adapter = fit_biases(Decisions(drawn(np.zeros(MOVES), 0, 1), no_pauses()))
+    assert not adapter.moves.any()
+    assert not adapter.pauses.any()
+
+
+def test_real_sessions_are_read_out_choice_by_choice(chain: MarkovChain, toy_traces: Traces, shop: Shop) -> None:
+    vocabulary, flags = chain.vocabulary, shop.capabilities.flags()
+    rows = token_rows(toy_traces, vocabulary, [flags])
+    seen = decisions(chain, vocabulary, rows, shop.capabilities)
+    moves = toy_traces.steps.offsets[-1]
+    assert len(seen.moves) == moves + len(toy_traces)  # every action, and leaving once a session
+    assert len(seen.pauses) == moves - len(toy_traces)
+    assert (seen.moves.chosen == MOVES - 1).sum() == len(toy_traces)
+    assert seen.moves.allowed[np.arange(len(seen.moves)), seen.moves.chosen].all()
+    assert seen.moves.accuracy(np.zeros(MOVES)) > 0.6
+    # a checkout is on offer from the first thing in the cart to the purchase: at two moves of each buyer's
+    checkout = [action.event == "checkout_started" for action in ACTIONS]
+    assert seen.moves.allowed[:, :-1][:, checkout].sum() == 2 * (toy_traces.code == 2).sum()
+
+
+def test_the_biases_reach_the_scores_of_their_words(chain: MarkovChain, toy_traces: Traces, shop: Shop) -> None:
+    vocabulary = chain.vocabulary
+    rows = token_rows(toy_traces, vocabulary, [shop.capabilities.flags()])
+    adapter = Adapter(np.arange(MOVES, dtype=np.float64), 100.0 + np.arange(PACES))
+    tokens = np.tile(rows[0][: vocabulary.prompt_length], (4, 1))
+    added = Adapted(Even(len(vocabulary)), vocabulary, adapter).scores(tokens)
+    first, end = vocabulary.ranges["action"]
+    assert added[0, first:end].tolist() == list(range(MOVES - 1))
+    assert added[0, vocabulary.leave] == MOVES - 1
+    assert added[0, slice(*vocabulary.ranges["pace"])].tolist() == (100.0 + np.arange(PACES)).tolist()
+    assert added.sum() == pytest.approx(4 * (sum(range(MOVES)) + (100.0 + np.arange(PACES)).sum()))
+    assert fit_adapter(chain, vocabulary, rows, shop.capabilities).moves.shape == (MOVES,)
+
+
+class Even:
+    """A backend to which everything is as likely."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def scores(self, tokens: np.ndarray) -> np.ndarray:
+        return np.zeros((len(tokens), self._size), np.float32)
