@@ -134,6 +134,7 @@ class ClickHop:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        self._work.turn_over()
 
     def _snapshot(self, source: TopicPartition, lane: Lane, now_ms: int) -> list[object]:
         committed = self._shell.committed(source)
