@@ -31,6 +31,8 @@ BIRTH_SHARE = 0.01
 BIRTH_GAIN = 0.04
 #: Groups that the far sessions are parted into, each of which may be a new type.
 CANDIDATES = 6
+#: Steps in which a new type finds its place among its sessions, and old ones theirs for comparison.
+LLOYD_STEPS = 8
 #: A closed place holds a vector of this length: no latent is ever nearest to it, and its posterior is 0.
 CLOSED_LENGTH = 10.0
 
@@ -136,7 +138,8 @@ def _give_birth(codebook: Codebook, latents: F32, options: AdaptationOptions) ->
     kinds, styles = np.split(latents, [codebook.coarse.shape[1]], axis=1)
     born: list[int] = []
     while len(born) < options.births:
-        _, distances = _nearest(codebook.coarse, kinds)
+        # Measured against types that have wholly followed: one that lags behind its sessions is no reason for another.
+        _, distances = _nearest(_followed(codebook.coarse, kinds), kinds)
         far = kinds[distances > FAR * np.median(distances)]
         if len(far) < max(BIRTH_SHARE * len(kinds), CANDIDATES):
             break
@@ -155,10 +158,21 @@ def _give_birth(codebook: Codebook, latents: F32, options: AdaptationOptions) ->
     return codebook, tuple(born)
 
 
+def _followed(coarse: F32, kinds: F32) -> F32:
+    """Return coarse vectors moved into the midst of their sessions by Lloyd's steps; closed places stay."""
+    for _ in range(LLOYD_STEPS):
+        nearest, _ = _nearest(coarse, kinds)
+        sums = np.zeros(coarse.shape)
+        np.add.at(sums, nearest, kinds)
+        has_some = np.bincount(nearest, minlength=len(coarse)) > 0
+        coarse = np.where(has_some[:, None], _unit(sums), coarse)
+    return coarse
+
+
 def _settled(vector: F32, kinds: F32, distances: F64) -> tuple[F32, npt.NDArray[np.bool_]]:
     """Move a new vector into the midst of the sessions that it takes from the others; return both."""
     own = _squared(vector, kinds) < distances
-    for _ in range(5):
+    for _ in range(LLOYD_STEPS):
         if not own.any():
             break
         vector = _unit(kinds[own].sum(0, dtype=np.float64))

@@ -6,7 +6,6 @@ error), is it used (perplexity), is its confidence true (calibration), does a co
 training's contrast is about)? A challenger must be better in something and worse in nothing.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from encoders.adaptation import quantisation_error
 from encoders.batches import outcomes
 from encoders.calibration import Beginnings, draw_beginnings
-from encoders.codebook import F32
+from encoders.codebook import F32, F64
 from encoders.errors import TrainingDataError
 from encoders.metrics import calibration_error, perplexity, same_buyer_agreement
 from encoders.serving import Encoder
@@ -26,6 +25,9 @@ from schemas.taxonomy import STRATA
 
 #: With fewer sessions held back, differences of a point are noise.
 LEAST_HELD_BACK = 500
+#: What counts as a difference: of an error in parts of the champion's, of a share or a probability as it is. Where a
+#: figure is a mean over sessions, twice the standard error of the difference if that is more.
+DIFFERENCE = 0.01
 #: Part of the buyers that is held back.
 HELD_BACK_SHARE = 0.25
 
@@ -105,25 +107,29 @@ def judge(
         )
     begun = draw_beginnings(held_back.lengths, seed)
     old, new = (_figures(encoder, recent, held_back, begun) for encoder in (champion, challenger))
-    error = Criterion("quantisation_error", old.error, new.error, 0.01 * old.error, more_is_better=False)
-    criteria: Sequence[Criterion] = (
-        *([error] if one_network else []),
+    criteria = [
         Criterion("perplexity", old.perplexity, new.perplexity, 0.1 * old.perplexity, True, may_win=False),
-        Criterion("calibration_error", old.calibration, new.calibration, 0.01, more_is_better=False),
-        Criterion("purchase_foretold", old.purchase, new.purchase, 0.01, more_is_better=True),
-        Criterion("stratum_foretold", old.stratum, new.stratum, 0.01, more_is_better=True),
-        Criterion("buyers_recognised", old.buyers, new.buyers, 0.01, more_is_better=True),
-    )
+        Criterion("calibration_error", old.calibration, new.calibration, DIFFERENCE, more_is_better=False),
+        _saved("purchase_foretold", old.purchase, new.purchase),
+        _saved("stratum_foretold", old.stratum, new.stratum),
+        Criterion("buyers_recognised", old.buyers, new.buyers, DIFFERENCE, more_is_better=True),
+    ]
+    if one_network:
+        mean = float(old.error.mean())
+        margin = max(DIFFERENCE * mean, _noise(old.error, new.error))
+        criteria.insert(0, Criterion("quantisation_error", mean, float(new.error.mean()), margin, more_is_better=False))
     return Verdict(len(held_back), tuple(one for one in criteria if not isnan(one.champion + one.challenger)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    error: float
+    """Figures of one codebook; error (n,) per session, purchase and stratum (n,) log loss as parts of the base's."""
+
+    error: F64
     perplexity: float
     calibration: float
-    purchase: float
-    stratum: float
+    purchase: F64
+    stratum: F64
     buyers: float
 
 
@@ -136,15 +142,23 @@ def _figures(encoder: Encoder, recent: SessionLog, held_back: SessionLog, begun:
     (seen_stratum, seen_bought), (stratum, bought) = outcomes(recent), outcomes(held_back)
     same, chance = same_buyer_agreement(final // fine_size, held_back.key, held_back.merchant)
     return _Figures(
-        error=float(quantisation_error(encoder.codebook, latents).mean()),
+        error=quantisation_error(encoder.codebook, latents),
         perplexity=perplexity(final // fine_size, len(encoder.codebook.coarse)),
         calibration=_calibration(encoder, held_back, begun, final),
-        purchase=foretold(seen, seen_bought.astype(np.int64), final, bought.astype(np.int64), encoder.size, 2),
-        stratum=foretold(
-            seen, seen_stratum.astype(np.int64), final, stratum.astype(np.int64), encoder.size, len(STRATA)
-        ),
+        purchase=relative_loss(seen, seen_bought.astype(np.int64), final, bought.astype(np.int64), 2),
+        stratum=relative_loss(seen, seen_stratum.astype(np.int64), final, stratum.astype(np.int64), len(STRATA)),
         buyers=(same - chance) / (1.0 - chance),
     )
+
+
+def _saved(name: str, old: F64, new: F64) -> Criterion:
+    margin = max(DIFFERENCE, _noise(old, new))
+    return Criterion(name, 1.0 - float(old.mean()), 1.0 - float(new.mean()), margin, more_is_better=True)
+
+
+def _noise(old: F64, new: F64) -> float:
+    """Return twice the standard error of the mean difference between two figures of the same sessions."""
+    return float(2.0 * (new - old).std() / np.sqrt(len(old)))
 
 
 def _calibration(encoder: Encoder, log: SessionLog, begun: Beginnings, final: npt.NDArray[np.int32]) -> float:
@@ -153,23 +167,22 @@ def _calibration(encoder: Encoder, log: SessionLog, begun: Beginnings, final: np
     return calibration_error(early.confidence, early.code == final[begun.row])
 
 
-def foretold(
+def relative_loss(
     seen: npt.NDArray[np.integer],
     seen_outcome: I64,
     codes: npt.NDArray[np.integer],
     outcome: I64,
-    size: int,
     classes: int,
-) -> float:
-    """Return the share of an outcome's log loss that a code saves, its rates learnt from other sessions; NaN if sure.
+) -> F64:
+    """Return each session's log loss (n,) at the rates of its code, as a part of the mean loss at the overall rates.
 
-    The base are the rates of the other sessions as a whole. Half an outcome each way (Krichevsky and Trofimov 1981).
+    Rates are learnt from other sessions, ``seen``; half an outcome each way (Krichevsky and Trofimov 1981). NaN where
+    the outcome is always the same.
     """
-    counts = np.full((size, classes), 0.5)
+    counts = np.full((int(max(seen.max(), codes.max())) + 1, classes), 0.5)
     np.add.at(counts, (seen, seen_outcome), 1.0)
     rates = counts / counts.sum(1, keepdims=True)
     overall = (np.bincount(seen_outcome, minlength=classes) + 0.5) / (len(seen_outcome) + 0.5 * classes)
-    base = -np.log(overall[outcome]).mean()
     if len(np.unique(outcome)) < 2:
-        return float("nan")
-    return float(1.0 + np.log(rates[codes, outcome]).mean() / base)
+        return np.full(len(codes), np.nan)
+    return np.asarray(-np.log(rates[codes, outcome]) / -np.log(overall[outcome]).mean())

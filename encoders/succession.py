@@ -58,6 +58,28 @@ def challenge(
     return _placed(champion, Encoder(network, adaptation.codebook, "challenger"), network, True, recent, options.seed)
 
 
+def challenge_trained_on(
+    champion: Encoder,
+    folder: Path,
+    recent: SessionLog,
+    epochs: int,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Challenger:
+    """Return the running encoder trained on, network and all, so many epochs over the ``recent`` sessions."""
+    from encoders.further_training import train_on  # only here: it needs torch's training side
+
+    network, codebook = train_on(
+        (folder / NETWORK_FILE).read_bytes(),
+        champion.codebook,
+        recent,
+        epochs,
+        seed,
+        lambda done, total, _: progress(done, total),
+    )
+    return _placed(champion, Encoder(network, codebook, "challenger"), network, False, recent, seed)
+
+
 def challenge_with(champion: Encoder, folder: Path, recent: SessionLog, seed: int) -> Challenger:
     """Return an encoder that was trained anew as a challenger: its types matched to the champion's by ``recent``."""
     network = (folder / NETWORK_FILE).read_bytes()
