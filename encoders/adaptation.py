@@ -46,7 +46,7 @@ class AdaptationOptions:
     seed       of the search for new types
     """
 
-    half_life: int = 10_000
+    half_life: int = 2_000
     births: int = 4
     seed: int = 0
 
