@@ -122,7 +122,8 @@ def _add_identity(report: Report, name: str, champion: Encoder, made: Challenger
 def _score(report: Report, name: str, encoder: Encoder, part: Part) -> None:
     known = part.known()
     codes = encoder.encode(known.log.batch()).code
-    coarse = codes // encoder.codebook.fine.shape[1]
+    fine_size = encoder.codebook.fine.shape[1]
+    coarse = codes // fine_size
     begun = draw_beginnings(known.log.lengths, 0)
     latents = encoder.latents(known.log.events, known.log.starts[begun.row], begun.lengths)
     early = encoder.codebook.assign(latents, begun.lengths)
@@ -130,7 +131,11 @@ def _score(report: Report, name: str, encoder: Encoder, part: Part) -> None:
     report.add(f"{name}_nmi", nmi(coarse, known.types), "NMI")
     report.add(f"{name}_calibration_error", calibration_error(early.confidence, right), "probability")
     report.add(f"{name}_conversion", explained(codes, outcomes(known.log)[1]), "of base log loss")
-    report.add(f"{name}_early", float(right[begun.lengths == 3].mean()), "of codes after 3 events")
+    report.add(
+        f"{name}_early",
+        float((early.code // fine_size == coarse[begun.row])[begun.lengths == 3].mean()),
+        "of types after 3 events",
+    )
 
 
 def _part(

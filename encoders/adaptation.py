@@ -27,8 +27,9 @@ LEAST_EXPECTED = 10
 FAR = 2.0
 #: A new type is born if it takes at least this share of the sessions …
 BIRTH_SHARE = 0.01
-#: … and saves at least this part of the whole distance between sessions and their types.
-BIRTH_GAIN = 0.04
+#: … and saves at least this part of an even type's part of the distance between sessions and their types. (One vector
+#: more always saves something: among sessions of which nothing is new up to 0.53 of it, see ``docs/log.md``.)
+BIRTH_GAIN = 0.8
 #: Groups that the far sessions are parted into, each of which may be a new type.
 CANDIDATES = 6
 #: Steps in which a new type finds its place among its sessions, and old ones theirs for comparison.
@@ -86,8 +87,9 @@ def adapt(
     sessions of every step.
     """
     width = champion.coarse.shape[1]
-    moved = _moving_average(champion, latents, options.half_life, progress)
-    codebook, born = _give_birth(moved, latents, options)
+    # Births first: new sessions would else draw the nearest type away from its own.
+    widened, born = _give_birth(champion, latents, options)
+    codebook = _moving_average(widened, latents, options.half_life, progress)
     shares = np.bincount(_nearest(codebook.coarse, latents[:, :width])[0], minlength=len(codebook.coarse))
     dead = open_types(codebook) & (shares < DEAD_SHARE * len(latents) / open_types(champion).sum())
     if DEAD_SHARE * len(latents) / open_types(champion).sum() < LEAST_EXPECTED:
@@ -138,8 +140,11 @@ def _give_birth(codebook: Codebook, latents: F32, options: AdaptationOptions) ->
     kinds, styles = np.split(latents, [codebook.coarse.shape[1]], axis=1)
     born: list[int] = []
     while len(born) < options.births:
-        # Measured against types that have wholly followed: one that lags behind its sessions is no reason for another.
-        _, distances = _nearest(_followed(codebook.coarse, kinds), kinds)
+        # Far from the types as they are and as they would be if they followed their sessions at once: a type that only
+        # lags behind is no reason for another, nor is one that a new type's sessions have drawn away.
+        distances = np.minimum(
+            _nearest(codebook.coarse, kinds)[1], _nearest(_followed(codebook.coarse, kinds), kinds)[1]
+        )
         far = kinds[distances > FAR * np.median(distances)]
         if len(far) < max(BIRTH_SHARE * len(kinds), CANDIDATES):
             break
@@ -148,7 +153,8 @@ def _give_birth(codebook: Codebook, latents: F32, options: AdaptationOptions) ->
         for centre in groups.cluster_centers_:
             vector, own = _settled(_unit(centre.astype(np.float64)), kinds, distances)
             saved = float((distances[own] - _squared(vector, kinds[own])).sum() / distances.sum())
-            if own.mean() >= BIRTH_SHARE and saved >= BIRTH_GAIN and (best is None or saved > best[0]):
+            enough = own.mean() >= BIRTH_SHARE and saved >= BIRTH_GAIN / open_types(codebook).sum()
+            if enough and (best is None or saved > best[0]):
                 best = saved, vector, own
         if best is None:
             break

@@ -113,23 +113,29 @@ def _adapt(
 
     from rich.console import Console
 
-    from encoders.adaptation import AdaptationOptions
     from encoders.artefact import check_artefact, check_target
+    from infra.stack.kafka_address import require_kafka
+    from schemas.settings import settings
+
+    # What can be wrong with the arguments is said before anything large is loaded.
+    check_target(out)
+    if bootstrap is not None:
+        require_kafka(bootstrap)
+    else:
+        check_artefact(folder or settings().encoder)
+
+    from encoders.adaptation import AdaptationOptions
     from encoders.fitting import fingerprint
     from encoders.gate import judge, split_held_back
     from encoders.serving import Encoder
     from encoders.succession import verdict_fields, write_successor
-    from infra.stack.kafka_address import require_kafka
-    from schemas.settings import settings
     from streams.codebook_topic import Shelf, publish, read_shelf
     from streams.errors import CodebookTopicError
 
     console = Console(stderr=True)
-    check_target(out)
     with tempfile.TemporaryDirectory(prefix="simpersona-adapt-") as scratch:
         shelf = Shelf()
         if bootstrap is not None:
-            require_kafka(bootstrap)
             shelf = asyncio.run(read_shelf(bootstrap))
             if folder is None and shelf.current is not None:
                 folder = shelf.unpack(shelf.current.codebook_version, Path(scratch))
