@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bench.encoder_world import FIRST_UNSEEN, START_MS, Part
@@ -26,6 +27,7 @@ from encoders.sessionise import SessionLog, read_sessions
 from encoders.succession import Challenger, challenge, challenge_trained_on, challenge_with
 from encoders.training import TrainingOptions, split_held_out, train
 from encoders.truth import planted_types
+from schemas.events import I64
 from schemas.settings import settings
 
 WEEK_MS = 7 * 86_400_000
@@ -69,11 +71,13 @@ def bench_adapt(folder: Path, plan: AdaptPlan, say: Callable[[str], None]) -> Re
         first = _part(folder, plan, 0.0, START_MS, False, say)
         say("training the champion")
         champion = _trained(folder / "champion", first.log, plan)
-        _score(report, "before_champion", champion, _part(folder, plan, 0.0, START_MS, True, say))
+        before = _part(folder, plan, 0.0, START_MS, True, say).known()
+        _score(report, "before_champion", champion, before)
+        meant = _meanings(champion, before)
         for name, change in CHANGES.items():
             week = _part(folder, plan, change, START_MS + WEEK_MS, False, say)
             unseen = _part(folder, plan, change, START_MS + WEEK_MS, True, say)
-            _adapt(report, name, folder, champion, week.log, unseen, plan, say)
+            _adapt(report, name, folder, champion, meant, week.log, unseen.known(), plan, say)
     finally:
         torch.set_num_threads(threads)
     return report
@@ -84,6 +88,7 @@ def _adapt(
     name: str,
     folder: Path,
     champion: Encoder,
+    meant: I64,
     week: SessionLog,
     unseen: Part,
     plan: AdaptPlan,
@@ -92,6 +97,7 @@ def _adapt(
     recent, held_back = split_held_back(week, plan.adaptation.seed)
     report.add(f"{name}_sessions", float(len(recent)), "sessions")
     _score(report, f"{name}_champion", champion, unseen)
+    report.add(f"{name}_champion_meaning_kept", _meaning_kept(champion, meant, unseen), "of sessions")
     own = folder / "champion"
     ways: dict[str, Callable[[], Challenger]] = {"adapted": lambda: challenge(champion, own, recent, plan.adaptation)}
     if plan.epochs and name != "half":
@@ -104,6 +110,7 @@ def _adapt(
         _score(report, f"{name}_{way}", made.encoder, unseen)
         report.compare(f"{name}_{way}_nmi", "before_champion_nmi")
         _add_identity(report, f"{name}_{way}", champion, made, unseen)
+        report.add(f"{name}_{way}_meaning_kept", _meaning_kept(made.encoder, meant, unseen), "of sessions")
         verdict = judge(champion, made.encoder, recent, held_back, plan.adaptation.seed, made.one_network)
         report.add(f"{name}_{way}_accepted", float(verdict.accepted), "by the gate")
 
@@ -119,18 +126,33 @@ def _add_identity(report: Report, name: str, champion: Encoder, made: Challenger
     report.add(f"{name}_retired", float(len(made.types.retired)), "types")
 
 
+def _meanings(encoder: Encoder, part: Part) -> I64:
+    """Return the commonest planted type (C,) of each type of a codebook, -1 where it has no session."""
+    coarse = encoder.encode(part.log.batch()).code // encoder.codebook.fine.shape[1]
+    counts = np.zeros((len(encoder.codebook.coarse), int(part.types.max()) + 1), np.int64)
+    np.add.at(counts, (coarse, part.types), 1)
+    return np.where(counts.any(1), counts.argmax(1), -1)
+
+
+def _meaning_kept(encoder: Encoder, meant: I64, part: Part) -> float:
+    """Return the share of sessions whose type still stands for the planted type that it stood for; born ones do not."""
+    now = _meanings(encoder, part)
+    same = np.zeros(len(now), bool)
+    same[: len(meant)] = now[: len(meant)] == meant
+    return float(same[encoder.encode(part.log.batch()).code // encoder.codebook.fine.shape[1]].mean())
+
+
 def _score(report: Report, name: str, encoder: Encoder, part: Part) -> None:
-    known = part.known()
-    codes = encoder.encode(known.log.batch()).code
+    codes = encoder.encode(part.log.batch()).code
     fine_size = encoder.codebook.fine.shape[1]
     coarse = codes // fine_size
-    begun = draw_beginnings(known.log.lengths, 0)
-    latents = encoder.latents(known.log.events, known.log.starts[begun.row], begun.lengths)
+    begun = draw_beginnings(part.log.lengths, 0)
+    latents = encoder.latents(part.log.events, part.log.starts[begun.row], begun.lengths)
     early = encoder.codebook.assign(latents, begun.lengths)
     right = early.code == codes[begun.row]
-    report.add(f"{name}_nmi", nmi(coarse, known.types), "NMI")
+    report.add(f"{name}_nmi", nmi(coarse, part.types), "NMI")
     report.add(f"{name}_calibration_error", calibration_error(early.confidence, right), "probability")
-    report.add(f"{name}_conversion", explained(codes, outcomes(known.log)[1]), "of base log loss")
+    report.add(f"{name}_conversion", explained(codes, outcomes(part.log)[1]), "of base log loss")
     report.add(
         f"{name}_early",
         float((early.code // fine_size == coarse[begun.row])[begun.lengths == 3].mean()),

@@ -1,7 +1,8 @@
 """``simpersona adapt``: a challenger codebook from recent traffic, judged, mapped, published; and the way back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _HOUR_MS = 3_600_000
+#: What --from-kafka reads unless --last-hours says otherwise.
+DAY_H = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Where recent sessions come from: event logs, or the broker at ``bootstrap``; of either only the last hours."""
+
+    events: Sequence[Path]
+    last_hours: float | None
+    bootstrap: str | None
 
 
 @app.command(
@@ -35,7 +47,10 @@ def adapt(
         Path | None,
         typer.Option(help="The running encoder. Default: the published one with --publish, else [SIMPERSONA_ENCODER]."),
     ] = None,
-    last_hours: Annotated[float | None, typer.Option(min=0.1, help="Only the log's last hours.")] = None,
+    from_kafka: Annotated[
+        bool, typer.Option("--from-kafka", help="Recent traffic from clicks.raw; what came in --last-hours (24).")
+    ] = False,
+    last_hours: Annotated[float | None, typer.Option(min=0.1, help="Only the last hours of --events.")] = None,
     half_life: Annotated[int, typer.Option(min=100, help="Sessions after which the past weighs half.")] = 2_000,
     births: Annotated[int, typer.Option(min=0, max=32, help="New types at most.")] = 4,
     train_epochs: Annotated[
@@ -59,16 +74,19 @@ def adapt(
 
     bootstrap = kafka or settings().kafka
     if rollback:
-        if events or out or challenger:
+        if events or from_kafka or out or challenger:
             raise ArgumentError("--rollback goes back to what was published before; give it no --events or --out.")
         result = _roll_back(bootstrap)
-    elif not events or out is None:
-        raise ArgumentError("adapt needs --events (recent traffic) and --out (a folder for the new encoder).")
+    elif bool(events) == from_kafka or out is None:
+        raise ArgumentError(
+            "adapt needs --events (recent traffic) or --from-kafka, and --out (a folder for the new encoder)."
+        )
     elif challenger is not None and train_epochs:
         raise ArgumentError("--challenger brings a network of its own; leave --train-epochs out.")
     else:
         dials = {"half_life": half_life, "births": births, "train_epochs": train_epochs, "seed": seed}
-        result = _adapt(events, out, encoder, last_hours, dials, challenger, bootstrap if publish else None, force)
+        traffic = Traffic(events or [], last_hours, bootstrap if from_kafka else None)
+        result = _adapt(traffic, out, encoder, dials, challenger, bootstrap if publish else None, force)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -98,10 +116,9 @@ def _roll_back(bootstrap: str) -> dict[str, Any]:
 
 
 def _adapt(
-    events: Sequence[Path],
+    traffic: Traffic,
     out: Path,
     folder: Path | None,
-    last_hours: float | None,
     dials: dict[str, int],
     trained: Path | None,
     bootstrap: str | None,
@@ -119,9 +136,9 @@ def _adapt(
 
     # What can be wrong with the arguments is said before anything large is loaded.
     check_target(out)
-    if bootstrap is not None:
-        require_kafka(bootstrap)
-    else:
+    for address in {bootstrap, traffic.bootstrap} - {None}:
+        require_kafka(str(address))
+    if bootstrap is None:
         check_artefact(folder or settings().encoder)
 
     from encoders.adaptation import AdaptationOptions
@@ -146,7 +163,7 @@ def _adapt(
                 f"The workers serve codebook {shelf.current.codebook_version}, {folder} holds {champion.version}; "
                 "leave --encoder out to go on from the published one."
             )
-        log = _recent(_read(events, console), last_hours)
+        log = _read(traffic, console)
         recent, held_back = split_held_back(log, dials["seed"])
         options = AdaptationOptions(dials["half_life"], dials["births"], dials["seed"])
         made = _challenge(champion, folder, recent, options, dials["train_epochs"], trained, console)
@@ -192,23 +209,43 @@ def _challenge(
         return challenge(champion, folder, recent, options, lambda done: bar.advance(task, done))
 
 
-def _read(paths: Sequence[Path], console: "Console") -> "SessionLog":
+def _read(traffic: Traffic, console: "Console") -> "SessionLog":
     from encoders.event_log import count_rows
     from encoders.sessionise import read_sessions
     from schemas.settings import settings
 
     dials = settings()
     with _progress(console) as bar:
-        task = bar.add_task("reading events", total=count_rows(paths))
-        return read_sessions(paths, dials.gap_ms, dials.session_max_events, lambda rows: bar.advance(task, rows))
-
-
-def _recent(log: "SessionLog", last_hours: float | None) -> "SessionLog":
-    """Return the sessions that began in the log's last hours."""
-    if last_hours is None:
+        if traffic.bootstrap is not None:
+            task = bar.add_task("reading clicks", total=None)
+            return _clicks(traffic.bootstrap, traffic.last_hours or DAY_H, lambda n: bar.advance(task, n))
+        task = bar.add_task("reading events", total=count_rows(traffic.events))
+        log = read_sessions(
+            traffic.events, dials.gap_ms, dials.session_max_events, lambda rows: bar.advance(task, rows)
+        )
+    if traffic.last_hours is None:
         return log
     started = log.events["t"][log.starts]
-    return log.select(started >= started.max() - round(last_hours * _HOUR_MS))
+    return log.select(started >= started.max() - round(traffic.last_hours * _HOUR_MS))
+
+
+def _clicks(bootstrap: str, hours: float, progress: Callable[[int], None]) -> "SessionLog":
+    import asyncio
+    import time
+    from contextlib import closing
+
+    from schemas.settings import settings
+    from streams.recent_clicks import recent_sessions
+    from streams.registry import SchemaRegistry
+
+    dials, since_ms = settings(), time.time_ns() // 1_000_000 - round(hours * _HOUR_MS)
+    if not dials.schema_registry:
+        reading = recent_sessions(bootstrap, since_ms, dials.gap_ms, dials.session_max_events, None, progress)
+        return asyncio.run(reading)
+    with closing(SchemaRegistry(dials.schema_registry)) as registry:
+        return asyncio.run(
+            recent_sessions(bootstrap, since_ms, dials.gap_ms, dials.session_max_events, registry.schema, progress)
+        )
 
 
 def _progress(console: "Console") -> "Progress":

@@ -13,8 +13,9 @@ pytestmark = pytest.mark.fast
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "error: adapt needs --events (recent traffic) and --out (a folder for the new encoder)."),
+        ((), "error: adapt needs --events (recent traffic) or --from-kafka, and --out (a folder for the new"),
         (("--events", "e.parquet"), "error: adapt needs --events"),
+        (("--events", "e.parquet", "--from-kafka", "--out", "o"), "error: adapt needs --events"),
         (("--rollback", "--events", "e.parquet"), "error: --rollback goes back to what was published before"),
         (
             ("--events", "e.parquet", "--out", "o", "--challenger", "c", "--train-epochs", "2"),
@@ -40,7 +41,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [("--rollback",), ("--events", "e.parquet", "--out", "o", "--publish")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--rollback",), ("--events", "e.parquet", "--out", "o", "--publish"), ("--from-kafka", "--out", "o")],
+)
 def test_without_a_broker_nothing_begins(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
