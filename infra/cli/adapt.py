@@ -158,7 +158,9 @@ def _adapt(
                 folder = shelf.unpack(shelf.current.codebook_version, Path(scratch))
         folder = folder or settings().encoder
         champion = Encoder.load(folder)
-        if shelf.current is not None and shelf.current.codebook_version != champion.version:
+        # One that was never served begins anew; one that was and is no longer would leave out what came between.
+        stale = shelf.current is not None and champion.version in shelf.current.versions
+        if shelf.current is not None and stale and shelf.current.codebook_version != champion.version:
             raise CodebookTopicError(
                 f"The workers serve codebook {shelf.current.codebook_version}, {folder} holds {champion.version}; "
                 "leave --encoder out to go on from the published one."

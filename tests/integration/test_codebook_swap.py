@@ -277,3 +277,14 @@ def test_an_adaptation_that_is_published_goes_on_from_the_one_before(
         back = asyncio.run(read_shelf(kafka)).current
         assert back is not None
         assert back.codebook_version == expected
+    # One that was never served is a new beginning.
+    stranger, third = write_untrained(tmp_path / "stranger", seed=9), tmp_path / "third"
+    assert call(*common, "--encoder", str(stranger), "--out", str(third)) == 0
+    begun = asyncio.run(read_shelf(kafka)).current
+    assert begun is not None
+    assert begun.versions == (
+        old,
+        middle,
+        new,
+        *(read_manifest(folder).codebook_version for folder in (stranger, third)),
+    )
