@@ -92,19 +92,24 @@ def split_held_back(log: SessionLog, seed: int) -> tuple[SessionLog, SessionLog]
     return log.select(~held_back), log.select(held_back)
 
 
+def require_enough(held_back: SessionLog) -> None:
+    """Raise TrainingDataError when too few sessions are held back to compare anything by."""
+    if len(held_back) < LEAST_HELD_BACK:
+        raise TrainingDataError(
+            f"Only {len(held_back)} recent sessions are held back for the comparison, {LEAST_HELD_BACK} are needed; "
+            "give more events."
+        )
+
+
 def judge(
     champion: Encoder, challenger: Encoder, recent: SessionLog, held_back: SessionLog, seed: int, one_network: bool
 ) -> Verdict:
     """Compare both on held-back sessions; rates of outcomes are learnt from the ``recent`` ones.
 
     ``one_network`` says that both have the same latents, so that distances may be compared. Raises TrainingDataError
-    when too few sessions are held back.
+    as ``require_enough``.
     """
-    if len(held_back) < LEAST_HELD_BACK:
-        raise TrainingDataError(
-            f"Only {len(held_back)} recent sessions are held back for the comparison, {LEAST_HELD_BACK} are needed; "
-            "give more events."
-        )
+    require_enough(held_back)
     begun = draw_beginnings(held_back.lengths, seed)
     old, new = (_figures(encoder, recent, held_back, begun) for encoder in (champion, challenger))
     criteria = [

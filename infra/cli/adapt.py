@@ -131,11 +131,14 @@ def _adapt(
     from rich.console import Console
 
     from encoders.artefact import check_artefact, check_target
+    from infra.errors import ArgumentError
     from infra.stack.kafka_address import require_kafka
     from schemas.settings import settings
 
     # What can be wrong with the arguments is said before anything large is loaded.
     check_target(out)
+    if out.resolve() == (folder or settings().encoder).resolve():
+        raise ArgumentError(f"{out} is the running encoder, which a rollback may need; name another folder for --out.")
     for address in {bootstrap, traffic.bootstrap} - {None}:
         require_kafka(str(address))
     if bootstrap is None:
@@ -143,7 +146,7 @@ def _adapt(
 
     from encoders.adaptation import AdaptationOptions
     from encoders.fitting import fingerprint
-    from encoders.gate import judge, split_held_back
+    from encoders.gate import judge, require_enough, split_held_back
     from encoders.serving import Encoder
     from encoders.succession import verdict_fields, write_successor
     from streams.codebook_topic import Shelf, publish, read_shelf
@@ -167,6 +170,7 @@ def _adapt(
             )
         log = _read(traffic, console)
         recent, held_back = split_held_back(log, dials["seed"])
+        require_enough(held_back)
         options = AdaptationOptions(dials["half_life"], dials["births"], dials["seed"])
         made = _challenge(champion, folder, recent, options, dials["train_epochs"], trained, console)
         with console.status("judging on buyers held back"):

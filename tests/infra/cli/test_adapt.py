@@ -22,6 +22,7 @@ pytestmark = pytest.mark.fast
             "error: --challenger brings a network of its own; leave --train-epochs out.",
         ),
         (("--events", "e.parquet", "--out", "o", "--encoder", "nowhere"), "error: nowhere: no encoder there"),
+        (("--events", "e.parquet", "--out", "o", "--encoder", "o"), "error: o is the running encoder"),
         (("--half-life", "1"), "Invalid value for '--half-life'"),
     ],
 )
