@@ -3,7 +3,7 @@
 Nothing is written by hand for a code; only the words below are fixed. Every figure is of finished sessions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,25 +58,29 @@ _PLACE = {name: index for index, name in enumerate(_DESCRIBED)}
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Summaries (n, S) of finished sessions and what is computed from them once."""
+    """Summaries (n, S) of finished sessions and what is computed from them once; names that paths have already."""
 
     summaries: F64
     mean: F64
     spread: F64
+    named: Mapping[str, str]
 
 
-def describe(codebook: Codebook, log: SessionLog, codes: npt.NDArray[np.int32]) -> dict[str, Any]:
+def describe(
+    codebook: Codebook, log: SessionLog, codes: npt.NDArray[np.int32], named: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the descriptors of all coarse and full codes, as written to ``personas.json``.
 
     ``codes`` (n,) int32 are the full codes of the sessions of ``log``. A code that none has is listed with share 0.
+    Paths in ``named`` keep the name given there, which no other path then gets.
     """
     wide = described_features(log.events, log.starts, log.lengths).astype(np.float64)
-    facts = _Facts(wide, wide.mean(0), np.maximum(wide.std(0), 1e-6))
+    facts = _Facts(wide, wide.mean(0), np.maximum(wide.std(0), 1e-6), named or {})
     fine_size = codebook.fine.shape[1]
     coarse_of = codes // fine_size
     paths = codebook.paths()
     coarse, full = [], []
-    names: set[str] = set()
+    names = set(facts.named.values())
     for index in range(len(codebook.coarse)):
         own = coarse_of == index
         path = paths[index * fine_size].split(".")[0]
@@ -98,7 +102,7 @@ def _describe(
 ) -> dict[str, Any]:
     count = int(own.sum())
     if not count:
-        name = _unique(["unused", noun or "code"], path, names)
+        name = facts.named.get(path) or _unique(["unused", noun or "code"], path, names)
         sentence = "No session of the training data has this code."
         return {"code_path": path, "name": name, "sentence": sentence, "share": 0.0, "statistics": {"sessions": 0},
                 "distinguishing": [], "confidence_note": "unused"}  # fmt: skip
@@ -107,7 +111,9 @@ def _describe(
     scores = (summaries.mean(0) - against) / facts.spread
     paused = statistics["events_mean"] >= PAUSED_EVENTS
     words = _words(scores, paused)
-    name = _name([adjective for _, adjective, _ in words], noun or _noun(statistics), adjectives, path, names)
+    name = facts.named.get(path) or _name(
+        [adjective for _, adjective, _ in words], noun or _noun(statistics), adjectives, path, names
+    )
     overall = (summaries.mean(0) - facts.mean) / facts.spread
     top = np.argsort(-np.abs(overall))[:6]
     share = count / len(own)

@@ -4,7 +4,7 @@ The live path and ``assign`` cut sessions with the stream's own windows; trainin
 longer than the gap starts a new session) over events that are all there already, so it is one sort and a comparison.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,26 @@ def read_sessions(
     return cut_sessions(
         np.concatenate(events), np.concatenate(keys), np.concatenate(merchant_of), tuple(index), gap_ms, max_events
     )
+
+
+def sessions_of(batches: Iterable[EventBatch], gap_ms: int, max_events: int) -> SessionLog:
+    """Cut decoded events, in whatever order they came, into sessions; unusable ones are left out."""
+    events: list[Events] = []
+    keys: list[U64] = []
+    merchant_of_key: dict[int, int] = {}
+    index: dict[str, int] = {}
+    for batch in batches:
+        usable = batch.fault == 0
+        events.append(_effective(batch)[usable])
+        keys.append(batch.key_hash[usable])
+        found, first = np.unique(keys[-1], return_index=True)
+        for key, row in zip(found.tolist(), np.flatnonzero(usable)[first].tolist(), strict=True):
+            if key not in merchant_of_key:
+                merchant_of_key[key] = index.setdefault(batch.merchant(row), len(index))
+    joined = np.concatenate(keys)
+    found, place = np.unique(joined, return_inverse=True)
+    merchants = np.array([merchant_of_key[key] for key in found.tolist()], np.int32)
+    return cut_sessions(np.concatenate(events), joined, merchants[place], tuple(index), gap_ms, max_events)
 
 
 def _effective(batch: EventBatch) -> Events:

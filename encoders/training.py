@@ -111,14 +111,18 @@ def train_with(
     options: TrainingOptions,
     device: torch.device,
     progress: Callable[[int, int, EpochReport | None], None] = lambda done, total, report: None,
+    start: SessionEncoder | None = None,
 ) -> tuple[SessionEncoder, list[EpochReport]]:
-    """Train an encoder around any quantiser, which is trained as well; see ``train``. Both end on the processor."""
+    """Train an encoder around any quantiser, which is trained as well; see ``train``. Both end on the processor.
+
+    With ``start`` the network begins there and the codebook at the quantiser's own vectors.
+    """
     for name, log in (("training", training), ("held-out", held_out)):
         if len(log) < max(LEAST_SESSIONS, options.shape.coarse) // (1 if name == "training" else 10):
             raise TrainingDataError(f"{name} part: only {len(log)} sessions; give more events or fewer --codes.")
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
-        run = _Run(quantiser, training, held_out, options, device)
+        run = _Run(quantiser, training, held_out, options, device, start)
     history = run.fit(progress)
     run.quantiser.cpu().eval()
     return run.encoder.cpu().eval(), history
@@ -134,6 +138,7 @@ class _Run:
         held_out: SessionLog,
         options: TrainingOptions,
         device: torch.device,
+        start: SessionEncoder | None,
     ) -> None:
         shape = options.shape
         self.options = options
@@ -149,6 +154,10 @@ class _Run:
         self.generator = torch.Generator().manual_seed(options.seed)
         rows = np.random.default_rng(options.seed).permutation(len(training))[:CODEBOOK_SESSIONS]
         self.sample = training.select(np.sort(rows))
+        self.goes_on = start is not None
+        if start is not None:
+            self.encoder.load_state_dict(start.state_dict())
+            return
         summaries = described_features(training.events, self.sample.starts, self.sample.lengths)[:, :SUMMARY_WIDTH]
         self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
         self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
@@ -165,7 +174,7 @@ class _Run:
         for epoch in range(options.epochs):
             if epoch == warmup:
                 self.quantising = True
-                self.quantiser.fit(self.latents(self.sample), options.seed)
+                self.quantiser.fit(self.latents(self.sample), options.seed, keep=self.goes_on)
             restarted = 0
             for number, batch in enumerate(self.batches.epoch()):
                 optimiser.zero_grad()

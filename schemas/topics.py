@@ -5,13 +5,14 @@ CLICKS_SIMULATED = "clicks.simulated"
 CLICKS_REJECTED = "clicks.rejected"
 SESSIONS_ASSIGNED = "sessions.assigned"
 PERSONAS_DISTRIBUTION = "personas.distribution"
+PERSONAS_CODEBOOKS = "personas.codebooks"
 SESSIONS_CHANGELOG = "sessions.changelog"
 
 #: Where a click topic's sessions come from, as written in ``session_assignments.source``.
 SOURCE_OF_TOPIC = {CLICKS_RAW: "live", CLICKS_SIMULATED: "simulated"}
 
 #: Topics that keep only the latest record of a key.
-COMPACTED = frozenset({PERSONAS_DISTRIBUTION, SESSIONS_CHANGELOG})
+COMPACTED = frozenset({PERSONAS_DISTRIBUTION, PERSONAS_CODEBOOKS, SESSIONS_CHANGELOG})
 
 
 def click_key(merchant_id: str, client_id: str) -> bytes:

@@ -129,6 +129,7 @@ class ClickHop:
         for source, lane in changed.items():
             # A closed session's tombstone may be written only after the commit that closes it: another one follows.
             lane.changed = bool(snapshots[source])
+        self._work.turn_over()
         return self._write(sent, snapshots)
 
     async def _write(self, sent: Awaitable[None], snapshots: Mapping[TopicPartition, Sequence[object]]) -> None:

@@ -88,6 +88,17 @@ class ClickWork:
         self._metrics = metrics
         self._clock_ms = clock_ms
         self._reader = ClickReader(find_schema)
+        self._successor: SessionEncoder | None = None
+
+    def offer(self, encoder: SessionEncoder) -> None:
+        """Have this encoder take over at the next commit, so that all rows between two commits are of one version."""
+        self._successor = encoder
+
+    def turn_over(self) -> None:
+        """Let the encoder that was offered last, if any, take over; called by a commit while nothing is given out."""
+        if self._successor is not None:
+            self._encoder, self._successor = self._successor, None
+            self._metrics.codebook_swaps.inc()
 
     def take(self, windows: Windows, chunks: Sequence[Chunk]) -> Batches:
         """Apply chunks, one per partition, to their sessions and return what was rejected, ready to be sent."""

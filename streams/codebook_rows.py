@@ -38,6 +38,8 @@ def register_codebook(sink: Sink, folder: Path) -> str:
         size=len(personas["codes"]),
         coarse=len(personas["coarse"]),
         manifest=json.dumps(manifest.fields),
+        previous_version=str(manifest.fields.get("previous_version", "")),
+        code_map=json.dumps(manifest.fields.get("code_map", {}).get("codes", {})),
     )
     sink.codebook(codebook, rows)
     sink.flush()

@@ -33,3 +33,7 @@ class UnknownMerchantError(StreamError):
 
 class AssignmentLogError(StreamError):
     """A file of assignments cannot be written."""
+
+
+class CodebookTopicError(StreamError):
+    """The topic of published codebooks is not there, is empty, or holds something that cannot be served."""

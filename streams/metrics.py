@@ -32,6 +32,7 @@ class Metrics:
         self.commit_seconds = histogram("commit_seconds", "Time of one commit of a hop.", ["hop"], buckets=_SECONDS)
         self.insert_seconds = histogram("insert_seconds", "Time of one INSERT.", ["table"], buckets=_SECONDS)
         self.insert_rows = histogram("insert_rows", "Rows per INSERT.", ["table"], buckets=_SIZES)
+        self.codebook_swaps = counter("codebook_swaps", "Changes to another published codebook while running.")
         self.changelog_records = counter("changelog_records", "Changelog records written.")
         self.restored_records = counter("restored_records", "Changelog records read at assignment.")
         self.standby_records = counter("standby_records", "Changelog records read for partitions of other workers.")

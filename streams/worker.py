@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from encoders.serving import Encoder
@@ -20,6 +21,7 @@ from streams.changelog import Changelog
 from streams.click_hop import ClickHop, Shell
 from streams.click_work import ClickWork
 from streams.codebook_rows import register_codebook
+from streams.codebook_watch import CodebookWatch, adopt
 from streams.emit import Emitter
 from streams.errors import StreamError
 from streams.health import HealthPage
@@ -64,7 +66,12 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
         resources.callback(store.close)
         metrics = Metrics()
         sink = Sink(store, metrics.inserted)
-        register_codebook(sink, settings.encoder)
+        scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-worker-")))
+        watch = await resources.enter_async_context(CodebookWatch(settings.kafka, scratch / "codebooks"))
+        folder = watch.to_begin_with(settings.encoder, encoder.version)
+        if folder != settings.encoder:
+            encoder = Encoder.load(folder)
+        register_codebook(sink, folder)
         emitter = Emitter(settings.kafka)
         await emitter.start()
         resources.push_async_callback(emitter.stop)
@@ -95,7 +102,6 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
         assigned = AssignedHop(sink, History(store), store_thread, mixes, wall_clock_ms, settings.decay_half_life_ms)
         # Closing the store under a refresh of buyers would make it fail for nothing.
         resources.push_async_callback(assigned.settled)
-        scratch = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-worker-")))
         app = build_app(settings, [clicks, assigned], metrics, scratch)
 
         page = HealthPage(app.condition, metrics)
@@ -108,6 +114,10 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
         resources.push_async_callback(page.stop)
         # Faust warns whenever a tick or commit takes longer than its interval, which under load is as it should be.
         logging.getLogger("mode.timers").setLevel(logging.ERROR)
+        following = asyncio.ensure_future(
+            watch.follow(partial(adopt, work.offer, Sink(store), store_thread), lambda reason: app.fail(reason))
+        )
+        resources.callback(following.cancel)
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         ready(port)

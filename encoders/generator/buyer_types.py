@@ -9,6 +9,8 @@ from dataclasses import astuple, dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from encoders.generator.new_habits import NEW_HABITS, TEMPO_FACTOR
+
 
 @dataclass(frozen=True, slots=True)
 class BuyerType:
@@ -150,13 +152,21 @@ _HABITS = [field.name for field in fields(BuyerType) if field.name != "name"]
 HABITS = np.dtype([(name, np.float64) for name in _HABITS])
 
 
-def habits(overlap: float) -> npt.NDArray[np.void]:
+def habits(overlap: float, new_habits: float = 0.0) -> npt.NDArray[np.void]:
     """Return the types as a (T + 1,) ``HABITS`` array; the last row is an unremarkable shopper, for off days.
 
     ``overlap`` in [0, 1] is the difficulty dial: every habit moves that share of the way to the unremarkable
-    shopper's, so 0 leaves the types as written and 1 makes them the same.
+    shopper's, so 0 leaves the types as written and 1 makes them the same. ``new_habits`` in [0, 1] is how far the types
+    have gone over to the ways of ``new_habits.NEW_HABITS``.
     """
     table = np.array([astuple(kind)[1:] for kind in (*BUYER_TYPES, _ANYBODY)], dtype=np.float64)
+    if new_habits:
+        changed = table.copy()
+        for row, kind in zip(changed, BUYER_TYPES, strict=False):
+            for habit, value in NEW_HABITS.get(kind.name, {}).items():
+                row[_HABITS.index(habit)] = value
+        changed[:, _HABITS.index("tempo_s")] *= TEMPO_FACTOR
+        table = (1.0 - new_habits) * table + new_habits * changed
     moved = (1.0 - overlap) * table + overlap * table[-1]
     result = np.empty(len(moved), dtype=HABITS)
     for column, name in enumerate(_HABITS):

@@ -44,6 +44,7 @@ class GeneratorRun:
     bots        share of all sessions that are made by bots
     malformed   share of events beside which an unusable record is put
     overlap     difficulty dial in [0, 1], see ``buyer_types.habits``
+    new_habits  how far the types have gone over to new ways, in [0, 1], see ``new_habits``
     """
 
     merchants: int
@@ -56,6 +57,7 @@ class GeneratorRun:
     bots: float = 0.005
     malformed: float = 0.0005
     overlap: float = OVERLAP
+    new_habits: float = 0.0
     faults: Faults = field(default_factory=Faults)
 
     @property
@@ -99,7 +101,7 @@ def generate(
         build_merchant(run.seed, number, run.start_ms, run.end_ms, run.drift)
         for number in range(run.first_merchant, run.first_merchant + run.merchants)
     ]
-    types = habits(run.overlap)
+    types = habits(run.overlap, run.new_habits)
     visits = _plan(run, merchants, types)
     table = EventTable(merchants, visits, types)
     counts: Counter[str] = Counter()
@@ -178,6 +180,7 @@ def _check(run: GeneratorRun) -> None:
         ("bots", 0, 0.5),
         ("malformed", 0, 0.5),
         ("overlap", 0, 1),
+        ("new_habits", 0, 1),
     ):
         value = getattr(run, name)
         if not low <= value <= high:

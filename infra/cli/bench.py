@@ -215,6 +215,53 @@ def align(
         report.write(json_file)
 
 
+@app.command()
+def adapt(
+    merchants: Annotated[int, typer.Option(min=5, max=9_999, help="Merchants to train on and to adapt to.")] = 24,
+    unseen: Annotated[int, typer.Option(min=1, help="Merchants held out, to be asked about.")] = 20,
+    buyers: Annotated[int, typer.Option(min=10, help="Buyers of every merchant, each week.")] = 300,
+    unseen_buyers: Annotated[int, typer.Option(min=10, help="Buyers of every merchant held out.")] = 200,
+    hours: Annotated[float, typer.Option(min=1, help="Hours of traffic, each week.")] = 168.0,
+    half_life: Annotated[int, typer.Option(min=100, help="Sessions after which the past weighs half.")] = 2_000,
+    train_epochs: Annotated[
+        int, typer.Option(min=0, help="Epochs of training the network on; 0 leaves all further training out.")
+    ] = 4,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the first training, at most.")] = 12,
+    world_seed: Annotated[int, typer.Option(min=0, help="Seed of the world.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and adaptation.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder to keep generated merchants in; without it they are removed.")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Follow shoppers who change their ways: quality before, after, and after adaptation; what stays when none do.
+
+    Example: simpersona bench adapt --folder .simpersona/bench --json adapt.json
+    """
+    import tempfile
+    import time
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from bench.adapt import AdaptPlan, bench_adapt
+    from encoders.adaptation import AdaptationOptions
+    from encoders.training import TrainingOptions
+
+    options, adaptation = TrainingOptions(epochs=epochs, seed=seed), AdaptationOptions(half_life, seed=seed)
+    plan = AdaptPlan(merchants, unseen, buyers, unseen_buyers, hours, world_seed, options, adaptation, train_epochs)
+    console, start = Console(stderr=True), time.monotonic()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-bench-")))
+        report = bench_adapt(
+            folder, plan, lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False)
+        )
+    report.print(Console(), "bench adapt")
+    if json_file is not None:
+        report.write(json_file)
+
+
 def _run(
     name: str,
     encoder: Path | None,

@@ -34,6 +34,9 @@ def generate(
     overlap: Annotated[
         float | None, typer.Option(help="Difficulty from 0 (types as written) to 1 (all the same).", show_default=False)
     ] = None,
+    new_habits: Annotated[
+        float, typer.Option(help="How far types have changed their behaviour (not their numbers), 0 to 1.")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Make traffic of shops and shoppers whose buyer types, drifts, promotions and faults are known.
@@ -71,6 +74,7 @@ def generate(
         bots=bots,
         malformed=malformed,
         overlap=OVERLAP if overlap is None else overlap,
+        new_habits=new_habits,
         faults=Faults(delayed=delayed, late=late, duplicated=duplicated),
     )
     columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -27,6 +27,7 @@ COMMANDS = {
     "worker": "Run one stream worker.",
     "replay": "Produce an event log to Kafka in event-time order.",
     "distribution": "Show a merchant's latest mix of buyer types.",
+    "adapt": "Follow recent traffic with a new codebook whose types keep their names; or roll back.",
     "finetune": "Teach a language model to click like each buyer type.",
     "simulate": "Send simulated buyers through a merchant's storefront.",
     "agents": "Keep a live population per merchant in step with the latest mix.",

@@ -47,3 +47,12 @@ def test_few_sessions_are_called_uncertain(small: Any) -> None:
     personas = describe(small.fitted.codebook, few, np.zeros(50, np.int32))
     assert personas["codes"][0]["confidence_note"] == "only 50 sessions: uncertain"
     assert "uncertain" in personas["codes"][0]["sentence"]
+
+
+def test_a_name_that_was_given_stays_and_no_other_code_gets_it(small: Any) -> None:
+    personas, codes = small.fitted.personas, np.arange(len(small.training), dtype=np.int32) % 12
+    taken = personas["coarse"][0]["name"]
+    again = describe(small.fitted.codebook, small.training, codes, {"c03": taken, "c05": "somebody of old"})
+    names = {persona["code_path"]: persona["name"] for persona in again["coarse"]}
+    assert (names["c03"], names["c05"]) == (taken, "somebody of old")
+    assert list(names.values()).count(taken) == 1
