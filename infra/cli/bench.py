@@ -164,6 +164,47 @@ def encoder(
         report.write(json_file)
 
 
+@app.command()
+def drift(
+    steady: Annotated[int, typer.Option(min=1, help="Shops without a shift, for counting false alarms.")] = 200,
+    days: Annotated[int, typer.Option(min=8, help="Simulated days of each of them.")] = 30,
+    shifted: Annotated[int, typer.Option(min=1, help="Shops that shift, for every size of shift.")] = 60,
+    points: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, max=80, help="Points of the mix that move; may be given several times, [default: 5 10 20]."
+        ),
+    ] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also each detector alone, less of the forecast, and restless shops.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes at work. Default: one per core.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shops and their sessions.")] = 5,
+    json_file: JsonOption = None,
+) -> None:
+    """Delay until a shift of the mix is noticed, false alarms without any, and whether the right types are named.
+
+    The product's own detectors on simulated final sessions; no broker, no store, no encoder.
+
+    Example: simpersona bench drift --json drift.json
+    """
+    import os
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from bench.drift import DriftPlan, bench_drift
+    from bench.drift_traffic import TrafficPlan
+
+    plan = DriftPlan(steady, days, shifted, points=tuple(points or (5, 10, 20)), ablations=ablations)
+    plan = replace(plan, traffic=TrafficPlan(seed=seed))
+    with Console(stderr=True).status("starting") as status:
+        report = bench_drift(plan, processes or os.cpu_count() or 1, status.update)
+    report.print(Console(), "bench drift")
+    if json_file is not None:
+        report.write(json_file)
+
+
 def _run(
     name: str,
     encoder: Path | None,
