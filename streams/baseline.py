@@ -199,7 +199,7 @@ class Baseline:
         looks = [_look(self._codes, found, expected, sure, blocks, one_day, of_types=False)]
         if len(self._types.names) < len(self._codes.names):
             place = np.array(self._types.place)
-            found, expected = (np.bincount(place, weights=row[: len(place)]) for row in (found, expected))
+            found, expected = _gathered(found, place), _gathered(expected, place)
             looks.append(_look(self._types, found, expected, sure, blocks, one_day, of_types=True))
         return looks
 
@@ -224,6 +224,11 @@ class Baseline:
             self._past = np.pad(self._past, ((0, 0), room))
             for judged in self._judged:
                 judged.found, judged.expected = np.pad(judged.found, room), np.pad(judged.expected, room)
+
+
+def _gathered(values: F64, place: I64) -> F64:
+    """Add up columns by the place of each."""
+    return np.asarray(np.bincount(place, weights=values[: len(place)]), np.float64)
 
 
 def _look(

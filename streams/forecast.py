@@ -32,7 +32,7 @@ class Pull:
     part: float = 25.0
     kind: float = 50.0
     weekday: float = 200.0
-    cell: float = 100.0
+    cell: float = 50.0
 
 
 def cells_of(times_ms: I64, parts_of_day: int) -> I64:
