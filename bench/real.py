@@ -58,9 +58,11 @@ class _Answers:
 
 
 def bench_real(folder: Path, data: Path, plan: RealPlan, say: Callable[[str], None]) -> Report:
-    """Measure and return the figures; imported logs stay in ``folder``. A log that is absent is named as missing."""
+    """Measure and return the figures; imported logs stay in ``folder``. Logs that are absent take no part."""
     report = Report()
     logs = read_logs(folder, data, say)
+    if not logs:
+        report.missing["pooled_ours_gain"] = f"no real click logs below {data}; set SIMPERSONA_DATA to their folder."
     answers: dict[int, list[_Answers]] = {prefix: [] for prefix in PREFIXES}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -165,6 +165,49 @@ def encoder(
 
 
 @app.command()
+def real(
+    epochs: Annotated[int, typer.Option(min=2, help="Passes over the sessions at most.")] = 12,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the boosted peer.")] = 60,
+    resamples: Annotated[int, typer.Option(min=20, help="Resamples of buyers behind the intervals.")] = 1_000,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where imported logs are kept for another run. Default: nowhere.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training, folds and resamples.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Carts and purchases foretold from the first 2 and 4 events at a real shop that training has not seen.
+
+    Each log below SIMPERSONA_DATA in turn is the unseen shop; beside k-means, boosting and a ceiling of the shop's own.
+
+    Example: simpersona bench real --folder .simpersona/bench --json real.json
+    """
+    import tempfile
+    import time
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from bench.real import RealPlan, bench_real
+    from encoders.training import TrainingOptions
+    from schemas.settings import settings
+
+    plan = RealPlan(TrainingOptions(epochs=epochs, seed=seed), rounds, resamples, seed)
+    console, start = Console(stderr=True), time.monotonic()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-bench-")))
+        report = bench_real(
+            folder,
+            settings().data,
+            plan,
+            lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False),
+        )
+    report.print(Console(), "bench real")
+    if json_file is not None:
+        report.write(json_file)
+
+
+@app.command()
 def drift(
     steady: Annotated[int, typer.Option(min=1, help="Shops without a shift, for counting false alarms.")] = 200,
     days: Annotated[int, typer.Option(min=8, help="Simulated days of each of them.")] = 30,

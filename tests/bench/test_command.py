@@ -46,7 +46,7 @@ def test_an_encoder_that_is_not_there_is_said_before_anything_starts(
     assert "nowhere" in said
 
 
-@pytest.mark.parametrize("what", ["stream", "latency", "encoder", "drift"])
+@pytest.mark.parametrize("what", ["stream", "latency", "encoder", "real", "drift"])
 def test_help_has_an_example_and_loads_nothing_heavy(what: str) -> None:
     code = (
         "import sys\nfrom infra.cli.main import main\n"
