@@ -37,7 +37,7 @@ class DriftRules:
     #: Blocks that are looked at together: few for large changes, many for small ones.
     windows: tuple[int, ...] = (3, 10, 30)
     #: Blocks kept out of the baseline until that many newer ones have come, so that a slow change stands out;
-    #: fewer while the baseline has no more than that itself.
+    #: no more than half as many as the baseline has.
     recent_blocks: int = 10
     #: Least blocks of a baseline before anything is judged.
     baseline_blocks: int = 5
@@ -138,7 +138,8 @@ class DriftDetector:
             self._baseline.absorb(block)
             return alarm
         self._waiting.append((block, looks))
-        if len(self._waiting) > min(self._rules.recent_blocks, self._baseline.blocks):
+        held_back = min(self._rules.recent_blocks, self._baseline.blocks // 2)
+        if len(self._waiting) > held_back or self._baseline.blocks < self._rules.baseline_blocks:
             self._absorb(*self._waiting.popleft())
         return None
 
