@@ -32,7 +32,7 @@ PREFIXES = (2, 4)
 MEMORY_DECAY = 0.5
 #: How strongly weights learnt on the other merchants are held near nothing: they have few thousand sessions.
 TRAINING_PULL = 10.0
-MODELS = ("ours", "ours_without_memory", "kmeans", "boosting", "ceiling")
+MODELS = ("ours", "ours_with_memory", "kmeans", "boosting", "ceiling")
 _LIMIT = 4.0
 
 
@@ -134,9 +134,9 @@ def _answer(
     own, later = question.earlier, ~question.earlier
     chances = {}
     codings: dict[str, tuple[Callable[[SessionLog, I64], F64], bool]] = {
-        "ours": (coders.ours_of, True),
-        "ours_without_memory": (coders.ours_of, False),
-        "kmeans": (coders.kmeans_of, True),
+        "ours": (coders.ours_of, False),
+        "ours_with_memory": (coders.ours_of, True),
+        "kmeans": (coders.kmeans_of, False),
     }
     for name, (coding, remembers) in codings.items():
         features = _coded(coding, log, question, remembers)
