@@ -1,49 +1,60 @@
-"""Has a merchant's mix of buyer types changed? A first detector over blocks of final sessions. Pure.
+"""Has a merchant's mix of buyer types changed? Detectors over blocks of final sessions. Pure.
 
-Sessions are taken in blocks of a fixed number. Each block is compared by Jensen–Shannon divergence with what the
-merchant's baseline leads to expect at those hours of the day; what two samples of one and the same mix would show
-anyway is taken off, and the rest, in standard deviations, is watched by Page's cumulative sum (Page 1954; river's
-PageHinkley). An alarm needs both: the sum over its threshold, and the last blocks together further from the baseline
-than their size and a practical floor explain.
+Sessions are taken in blocks of a fixed number. For each block the baseline forecasts the mix of its hours and weekdays
+(``streams.forecast``), and three detectors look at how far what came lies from what was forecast, less what chance
+alone would show (``streams.divergence``):
+
+    window        the last blocks together, several numbers of blocks, against a threshold that rises with the number
+                  of looks, so that no merchant, however busy, rings more often than its budget when nothing changes
+    page_hinkley  Page's cumulative sum of the blocks' deviations (Page 1954)
+    adwin         a window of deviations that notices when its newer part lies higher (Bifet and Gavaldà 2007)
+
+The last two ring only if one of the windows is odd too.
 """
 
-from collections import Counter, deque
-from dataclasses import dataclass
-from math import lgamma, log, sqrt
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from streams.adwin import Adwin
+from streams.attribution import movers
+from streams.baseline import Baseline, Block, Look
+from streams.forecast import DAY_MS, Pull
 from streams.page_hinkley import PageHinkley
 
-F64 = npt.NDArray[np.float64]
-
-DETECTOR = "page_hinkley_js"
-DAY_MS = 86_400_000
+YEAR_MS = 365 * DAY_MS
+DETECTORS = WINDOW, PAGE_HINKLEY, ADWIN = "window_js", "page_hinkley_js", "adwin_js"
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRules:
-    """Dials of the detector; the defaults are measured in docs/distributions.md."""
+    """Dials of the detectors; the defaults are measured in docs/distributions.md."""
 
     #: Sessions in a block: small enough to react within a few hundred sessions, large enough to hold 16 to 64 codes.
     block_sessions: int = 100
-    #: Blocks pooled into the "recent" side of an alarm, and kept out of the baseline until they are older than that.
-    recent_blocks: int = 3
+    #: Blocks that are looked at together: few for large changes, many for small ones.
+    windows: tuple[int, ...] = (3, 10, 30)
+    #: Blocks kept out of the baseline until that many newer ones have come, so that a slow change stands out;
+    #: no more than half as many as the baseline has.
+    recent_blocks: int = 10
     #: Least blocks of a baseline before anything is judged.
     baseline_blocks: int = 5
-    #: A baseline takes in blocks until it spans this long in event time, so that it knows every hour of the day.
-    baseline_ms: int = DAY_MS
-    #: The day (UTC) is cut into this many parts, each with a mix of its own: evenings are not mornings.
+    #: A baseline takes in blocks until it spans this long in event time, so that it knows every weekday twice.
+    baseline_ms: int = 14 * DAY_MS
+    #: A day (UTC) is cut into this many parts: evenings are not mornings.
     parts_of_day: int = 8
-    #: Sessions that the mix of the whole day is worth as evidence about one part of it. The more, the less rhythm is
-    #: thought possible: with few, nothing much is said about hours that the baseline has not seen.
-    whole_day_sessions: float = 25.0
-    #: Least divergence, in nats, that anybody should be told about: some ten points of the mix moved.
-    floor_nats: float = 0.01
-    #: Standard deviations that the pooled recent blocks must be away from the baseline.
-    least_deviations: float = 4.0
+    #: How much rhythm is thought possible before it was seen.
+    pull: Pull = field(default_factory=Pull)
+    #: False alarms that a merchant without any change may ring in a year, whatever its traffic.
+    alarms_a_year: float = 0.25
+    #: Least divergence, in nats, that anybody should be told about: some four points of the mix moved.
+    floor_nats: float = 0.002
+    #: Which detectors may ring.
+    detectors: frozenset[str] = frozenset(DETECTORS)
+    #: Chance, without change, of a window as odd as one that confirms Page-Hinkley or ADWIN.
+    confirmation: float = 1e-4
     #: Page-Hinkley: what a block may deviate for free, and the sum of the rest that rings, in standard deviations.
     allowance: float = 1.0
     threshold: float = 8.0
@@ -51,33 +62,19 @@ class DriftRules:
     presumed_blocks: int = 30
     #: One block counts for this much at most, so that a single odd block never rings alone.
     block_limit: float = 6.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """How far two samples of codes lie apart. ``n_effective`` is the harmonic size that sets their noise.
-
-    divergence  Jensen–Shannon divergence in nats less its expectation for two samples of one mix
-    spread      standard deviation of that divergence for two samples of one mix, in nats
-    """
-
-    divergence: float
-    spread: float
-    n_effective: float
-
-    @property
-    def deviation(self) -> float:
-        """The divergence in standard deviations."""
-        return self.divergence / self.spread
+    #: ADWIN: significance of one comparison.
+    adwin_delta: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class DriftAlarm:
-    """A change of mix. Times are event times in ms UTC; ``statistic`` and ``threshold`` are nats.
+    """A change of mix, and who noticed. Times are event times in ms UTC; ``statistic`` and ``threshold`` are nats.
 
-    ``movers`` holds (code, share expected from the baseline, share in the recent blocks), largest change first.
+    ``movers`` holds (code, share expected from the baseline, share in the recent blocks) of the codes that moved, the
+    largest change first; ``types`` the same of buyer types by name.
     """
 
+    detector: str
     detected_at_ms: int
     statistic: float
     threshold: float
@@ -87,192 +84,118 @@ class DriftAlarm:
     baseline_sessions: int
     recent_sessions: int
     movers: list[tuple[int, float, float]]
+    types: list[tuple[str, float, float]]
 
 
-class _Block:
-    """How many sessions have a code in a part of the day, and the time they span."""
+class _Series:
+    """Page-Hinkley and ADWIN on the deviations of successive blocks."""
 
-    __slots__ = ("counts", "end_ms", "sessions", "start_ms")
+    def __init__(self, rules: DriftRules) -> None:
+        self._cusum = _fresh_cusum(rules)
+        self._adwin = Adwin(rules.adwin_delta)
 
-    def __init__(self) -> None:
-        self.counts: Counter[tuple[int, int]] = Counter()
-        self.sessions = 0
-        self.start_ms = 0
-        self.end_ms = 0
-
-    def add(self, part: int, code: int, ended_ms: int) -> None:
-        self.start_ms = min(self.start_ms, ended_ms) if self.sessions else ended_ms
-        self.end_ms = max(self.end_ms, ended_ms)
-        self.counts[part, code] += 1
-        self.sessions += 1
-
-    def merge(self, other: "_Block") -> None:
-        self.start_ms = min(self.start_ms, other.start_ms) if self.sessions else other.start_ms
-        self.end_ms = max(self.end_ms, other.end_ms)
-        self.counts.update(other.counts)
-        self.sessions += other.sessions
+    def update(self, deviation: float) -> set[str]:
+        """Take in one deviation; return the names of the tests that ring at it."""
+        self._cusum.update(deviation)
+        rang = {PAGE_HINKLEY: self._cusum.drift_detected, ADWIN: self._adwin.update(deviation)}
+        return {name for name, rings in rang.items() if rings}
 
 
 class DriftDetector:
     """Watches one merchant's final sessions of one codebook version; deterministic in their sequence.
 
-    ``update(code, ended_ms)`` for each session; it returns an alarm when the mix has changed and then starts a new
-    baseline from the block that rang. Alarms need sessions, not time: a merchant without traffic never rings.
+    ``update(code, ended_ms, type_name)`` for each session; it returns an alarm when the mix has changed and then starts
+    a new baseline from the block that rang. Alarms need sessions, not time: a merchant without traffic never rings.
     """
 
     def __init__(self, rules: DriftRules) -> None:
         self._rules = rules
-        self._block = _Block()
-        self._recent: deque[_Block] = deque()
-        self._baseline = _Block()
-        self._absorbed = 0
-        self._cusum = self._fresh_cusum()
+        self._baseline = Baseline(rules.parts_of_day, rules.pull, max(rules.windows))
+        self._block: list[tuple[int, int]] = []
+        self._judged_ms = 0
+        self._start_anew()
 
-    def update(self, code: int, ended_ms: int) -> DriftAlarm | None:
-        """Take in one final session; return the alarm it rang, if any."""
-        self._block.add(ended_ms % DAY_MS * self._rules.parts_of_day // DAY_MS, code, ended_ms)
-        if self._block.sessions < self._rules.block_sessions:
+    def update(self, code: int, ended_ms: int, type_name: str = "") -> DriftAlarm | None:
+        """Take in one final session; return the alarm it rang, if any. Without ``type_name`` each code is a type."""
+        self._block.append((self._baseline.column(code, type_name or str(code)), ended_ms))
+        if len(self._block) < self._rules.block_sessions:
             return None
-        block, self._block = self._block, _Block()
-        return self._judge(block)
+        columns, ended = np.array(self._block, np.int64).T
+        self._block.clear()
+        return self._judge(Block(columns, ended))
 
-    def _judge(self, block: _Block) -> DriftAlarm | None:
-        self._recent.append(block)
-        if len(self._recent) > self._rules.recent_blocks:
-            self._absorb(self._recent.popleft())
-        alarm = None
-        if self._absorbed >= self._rules.baseline_blocks:
-            deviation = self._compare(block)[0].deviation
-            self._cusum.update(min(deviation, self._rules.block_limit))
-            if self._cusum.drift_detected:
-                alarm = self._alarm()
-                self._cusum = self._fresh_cusum()
+    def _judge(self, block: Block) -> DriftAlarm | None:
+        alarm, looks = None, []
+        if self._baseline.blocks >= self._rules.baseline_blocks:
+            deviation = max(look.shift.deviation for look in self._baseline.judge(block))
+            rang = self._series.update(min(deviation, self._rules.block_limit))
+            sizes = [blocks for blocks in self._rules.windows if blocks <= self._baseline.judged_blocks]
+            looks = [look for blocks in sizes for look in self._baseline.looks(blocks)]
+            alarm = self._alarm(looks, rang, block)
+        self._judged_ms = block.end_ms
         if alarm is not None:
-            self._recent.clear()
-            self._baseline = block
-            self._absorbed = 1
-        return alarm
+            self._start_anew()
+            self._baseline.absorb(block)
+            return alarm
+        self._waiting.append((block, looks))
+        held_back = min(self._rules.recent_blocks, self._baseline.blocks // 2)
+        if len(self._waiting) > held_back or self._baseline.blocks < self._rules.baseline_blocks:
+            self._absorb(*self._waiting.popleft())
+        return None
 
-    def _absorb(self, block: _Block) -> None:
-        """Let the baseline grow until it has enough blocks and spans a day; from then on it stands still."""
+    def _absorb(self, block: Block, looks: list[Look]) -> None:
+        """Let the baseline grow until it has enough blocks and spans two weeks; from then on it stands still."""
         spans_ms = self._baseline.end_ms - self._baseline.start_ms
-        if self._absorbed < self._rules.baseline_blocks or spans_ms < self._rules.baseline_ms:
-            self._baseline.merge(block)
-            self._absorbed += 1
+        if self._baseline.blocks < self._rules.baseline_blocks or spans_ms < self._rules.baseline_ms:
+            self._baseline.absorb(block, looks)
 
-    def _alarm(self) -> DriftAlarm | None:
-        """Return an alarm if the recent blocks together are far enough from the baseline to be worth telling."""
-        recent = _Block()
-        for block in self._recent:
-            recent.merge(block)
-        found, moved = self._compare(recent)
-        threshold = max(self._rules.floor_nats, self._rules.least_deviations * found.spread)
-        if found.divergence <= threshold:
+    def _alarm(self, looks: list[Look], rang: set[str], block: Block) -> DriftAlarm | None:
+        """Return an alarm if a window is further from its forecast than the budget allows, or odd when a test rang."""
+        rules = self._rules
+        if not looks:
             return None
+        # Looks are paid for by the time since the last ones: a year's looks together cost a year's budget.
+        spent = rules.alarms_a_year * max(block.end_ms - self._judged_ms, 1) / YEAR_MS / len(looks)
+        for detector, chance in ((WINDOW, spent), *((name, rules.confirmation) for name in sorted(rang))):
+            if detector in rules.detectors:
+                least = [max(look.shift.least(chance), rules.floor_nats) for look in looks]
+                threshold, clearest = max(
+                    zip(least, looks, strict=True), key=lambda pair: pair[1].shift.divergence / pair[0]
+                )
+                if clearest.shift.divergence > threshold:
+                    return self._told(detector, clearest, threshold, block)
+        return None
+
+    def _told(self, detector: str, look: Look, threshold: float, block: Block) -> DriftAlarm:
+        by_code, *by_type = self._baseline.looks(look.blocks)
         return DriftAlarm(
-            detected_at_ms=recent.end_ms,
-            statistic=found.divergence,
+            detector=detector,
+            detected_at_ms=block.end_ms,
+            statistic=look.shift.divergence,
             threshold=threshold,
-            n_effective=found.n_effective,
+            n_effective=look.shift.n_effective,
             baseline_start_ms=self._baseline.start_ms,
             baseline_end_ms=self._baseline.end_ms,
             baseline_sessions=self._baseline.sessions,
-            recent_sessions=recent.sessions,
-            movers=moved,
+            recent_sessions=look.sessions,
+            movers=[(int(name), before, now) for name, before, now in _movers(by_code)],
+            types=_movers(by_type[0] if by_type else by_code),
         )
 
-    def _compare(self, block: _Block) -> tuple[Shift, list[tuple[int, float, float]]]:
-        """Compare sessions with what the baseline leads to expect at their parts of the day."""
-        codes = sorted({code for _, code in self._baseline.counts} | {code for _, code in block.counts})
-        expected, m = expectation(
-            self._table(self._baseline, codes), self._table(block, codes).sum(1), self._rules.whole_day_sessions
-        )
-        found = self._table(block, codes).sum(0)
-        observed = found / found.sum()
-        return shift(expected, m, observed, float(block.sessions)), movers(codes, expected, observed)
-
-    def _table(self, block: _Block, codes: list[int]) -> F64:
-        """Return a block's sessions by part of the day and code, (parts_of_day, len(codes))."""
-        column = {code: i for i, code in enumerate(codes)}
-        table = np.zeros((self._rules.parts_of_day, len(codes)))
-        for (part, code), sessions in block.counts.items():
-            table[part, column[code]] = sessions
-        return table
-
-    def _fresh_cusum(self) -> Any:
-        # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
-        rules = self._rules
-        cusum = PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")
-        # river measures from the mean of what it saw; without change that is 0, and it must not learn it from a change.
-        for _ in range(rules.presumed_blocks):
-            cusum.update(0.0)
-        return cusum
+    def _start_anew(self) -> None:
+        self._baseline.restart()
+        self._waiting: deque[tuple[Block, list[Look]]] = deque()
+        self._series = _Series(self._rules)
 
 
-def expectation(baseline: F64, parts: F64, whole_day_sessions: float) -> tuple[F64, float]:
-    """Return the mix (K,) that a baseline leads to expect, and the number of sessions that this knowledge is worth.
-
-    ``baseline`` (P, K) are its sessions by part of the day and code, ``parts`` (P,) the sessions of the other sample by
-    part of the day. A part's mix is pulled towards the whole day's as by ``whole_day_sessions`` Dirichlet
-    pseudo-sessions, and the parts are weighted as in the other sample. Variances of independent means add up by the
-    squares of their weights, which gives the worth; a baseline as large and as spread as the sample loses nothing.
-    """
-    whole = baseline.sum()
-    pull = min(whole_day_sessions, whole / len(baseline))
-    sizes = baseline.sum(1) + pull
-    mixes = (baseline + pull * baseline.sum(0) / whole) / sizes[:, None]
-    weights = parts / parts.sum()
-    mix: F64 = weights @ mixes
-    return mix, float(1.0 / (weights**2 / sizes).sum())
+def _movers(look: Look) -> list[tuple[str, float, float]]:
+    return movers(look.names, look.expected, look.worth, look.observed, float(look.sessions))
 
 
-def shift(p: F64, m: float, q: F64, n: float) -> Shift:
-    """Return how far two mixes (K,), found in m and n sessions, lie apart, beyond what chance alone would show.
-
-    For sessions of one mix, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom (second-order
-    expansion of JS; for m → ∞ its mean gives (K − 1) / (8n)). That holds for codes drawn often; what a rarer code adds
-    in mean and variance is taken from ``_chance``. Every code must occur in one of the mixes.
-    """
-    n_effective = m * n / (m + n)
-    expected = np.log(n_effective * (m * p + n * q) / (m + n))
-    chance = max(float(np.interp(expected, _LOG_DRAWS, _CHANCE_MEAN).sum()) - 1.0, 0.0)
-    spread = sqrt(float(np.interp(expected, _LOG_DRAWS, _CHANCE_VARIANCE).sum()))
-    beyond = 8.0 * n_effective * js_divergence(p, q) - chance
-    return Shift(beyond / (8.0 * n_effective), spread / (8.0 * n_effective), n_effective)
-
-
-def js_divergence(p: F64, q: F64) -> float:
-    """Return the Jensen–Shannon divergence of two (K,) mixes in nats, between 0 and ln 2 (Lin 1991)."""
-    middle = 0.5 * (p + q)
-    return 0.5 * (_kl(p, middle) + _kl(q, middle))
-
-
-def movers(codes: list[int], before: F64, now: F64, most: int = 5) -> list[tuple[int, float, float]]:
-    """Return the codes whose share changed most: (code, share before, share now), largest change first."""
-    ranked = sorted(zip(codes, before.tolist(), now.tolist(), strict=True), key=lambda r: (-abs(r[2] - r[1]), r[0]))
-    return ranked[:most]
-
-
-def _kl(p: F64, q: F64) -> float:
-    present = p > 0
-    return float((p[present] * np.log(p[present] / q[present])).sum())
-
-
-def _chance(draws: float) -> tuple[float, float]:
-    """Return mean and variance of what a code expected to be drawn so often adds to 8·n·JS without any change.
-
-    The number drawn is Poisson; against its own expectation it adds 4·draws·(u·ln(2u / (1 + u)) + ln(2 / (1 + u))) with
-    u = drawn / draws. For many draws that is chi-square with one degree of freedom: mean 1, variance 2.
-    """
-    drawn = np.arange(int(draws + 12 * sqrt(draws) + 20), dtype=np.float64)
-    chances = np.exp(drawn * log(draws) - draws - np.array([lgamma(k + 1) for k in drawn]))
-    u = drawn / draws
-    own = np.where(drawn > 0, u * np.log(np.where(drawn > 0, 2 * u / (1 + u), 1.0)), 0.0)
-    adds = 4 * draws * (own + np.log(2 / (1 + u)))
-    mean = float((chances * adds).sum())
-    return mean, float((chances * adds * adds).sum()) - mean * mean
-
-
-_DRAWS = np.geomspace(1e-3, 1e3, 61)
-_LOG_DRAWS = np.log(_DRAWS)
-_CHANCE_MEAN, _CHANCE_VARIANCE = (np.array(column) for column in zip(*map(_chance, _DRAWS.tolist()), strict=True))
+def _fresh_cusum(rules: DriftRules) -> Any:
+    # alpha = 1: river's forgetting factor also shrinks the sum itself, which would let small steady losses ring.
+    cusum = PageHinkley(min_instances=2, delta=rules.allowance, threshold=rules.threshold, alpha=1.0, mode="up")
+    # river measures from the mean of what it saw; without change that is 0, and it must not learn it from a change.
+    for _ in range(rules.presumed_blocks):
+        cusum.update(0.0)
+    return cusum

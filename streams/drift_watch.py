@@ -25,13 +25,13 @@ class DriftWatch:
         self._rules = rules
         self._detectors: dict[tuple[str, str], DriftDetector] = {}
 
-    def update(self, merchant_id: str, codebook_version: str, code: int, ended_ms: int) -> Ring | None:
-        """Take in one live final session that counts for the first time."""
+    def update(self, merchant_id: str, codebook_version: str, code: int, ended_ms: int, type_name: str) -> Ring | None:
+        """Take in one live final session that counts for the first time; see ``DriftDetector.update``."""
         key = (merchant_id, codebook_version)
         detector = self._detectors.get(key)
         if detector is None:
             detector = self._detectors[key] = DriftDetector(self._rules)
-        alarm = detector.update(code, ended_ms)
+        alarm = detector.update(code, ended_ms, type_name)
         return Ring(merchant_id, codebook_version, alarm) if alarm is not None else None
 
     def forget(self, merchants: Iterable[str]) -> None:

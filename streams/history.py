@@ -7,7 +7,7 @@ import numpy as np
 
 from streams import buyers
 from streams.distribution import DAY_MS, MINUTE_MS, StoredCounts
-from streams.drift import DETECTOR
+from streams.drift import DETECTORS
 from streams.mix_rows import MixKey
 from streams.store import Store
 
@@ -43,13 +43,14 @@ SELECT
     s.merchant_id AS merchant_id,
     s.codebook_version AS codebook_version,
     s.code AS code,
+    s.code_path AS code_path,
     toUnixTimestamp64Milli(s.ended_at) AS ended_ms
 FROM session_assignments AS s FINAL
 LEFT JOIN
 (
     SELECT merchant_id, codebook_version, max(detected_at) AS last_at
     FROM drift_events
-    WHERE detector = %(detector)s AND merchant_id IN %(merchants)s
+    WHERE detector IN %(detectors)s AND merchant_id IN %(merchants)s
     GROUP BY merchant_id, codebook_version
 ) AS d ON d.merchant_id = s.merchant_id AND d.codebook_version = s.codebook_version
 WHERE s.merchant_id IN %(merchants)s
@@ -68,6 +69,7 @@ class StoredSession:
     merchant_id: str
     codebook_version: str
     code: int
+    code_path: str
     ended_ms: int
 
 
@@ -100,7 +102,7 @@ class History:
     def recent(self, merchants: Iterable[str], source: str, most: int) -> Iterator[StoredSession]:
         """Yield each merchant's newest ``most`` final sessions since its last drift alarm, oldest first."""
         for names in _portions(merchants):
-            parameters = {"merchants": names, "source": source, "detector": DETECTOR, "most": most}
+            parameters = {"merchants": names, "source": source, "detectors": DETECTORS, "most": most}
             table = self._store.select(_RECENT, parameters)
             columns = [table.column(name).to_pylist()[::-1] for name in table.column_names]
             for row in zip(*columns, strict=True):

@@ -61,7 +61,13 @@ class PartitionMixes:
             self._paths.setdefault(row.codebook_version, {})[row.code] = row.code_path
         for session in sessions:
             # An alarm here is one that the worker before could not store, or one on the edge of ringing.
-            ring = self._watch.update(session.merchant_id, session.codebook_version, session.code, session.ended_ms)
+            ring = self._watch.update(
+                session.merchant_id,
+                session.codebook_version,
+                session.code,
+                session.ended_ms,
+                coarse_path(session.code_path),
+            )
             if ring is not None:
                 self._rings.append(ring)
 
@@ -96,7 +102,8 @@ class PartitionMixes:
         """Show the detectors what has waited long enough; return the alarms since the last call."""
         if self.rings_due(now_ms):
             for ended_ms, _, merchant, version, code in sorted(self._arrived):
-                ring = self._watch.update(merchant, version, code, ended_ms)
+                coarse = coarse_path(self._paths[version][code])
+                ring = self._watch.update(merchant, version, code, ended_ms, coarse)
                 if ring is not None:
                     self._rings.append(ring)
             self._arrived.clear()
@@ -117,3 +124,8 @@ class PartitionMixes:
     def days(self) -> int:
         """Merchant-days in memory."""
         return len(self._mixes)
+
+
+def coarse_path(code_path: str) -> str:
+    """Return the buyer type of a code: the coarse part of its path, ``c03`` of ``c03.f2``."""
+    return code_path.partition(".")[0]

@@ -13,7 +13,7 @@ from schemas.assignments import AssignmentBatch
 from schemas.rejected_codec import Rejection
 from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
 from streams import buyers
-from streams.drift import DETECTOR, DriftAlarm
+from streams.drift import DriftAlarm
 from streams.mix_rows import MixRows
 from streams.sink_tables import assignment_table, distribution_table, record_table
 from streams.store import Store
@@ -107,16 +107,17 @@ class Sink:
         self._add("merchant_distributions", distribution_table(rows, emitted_ms))
 
     def drift(self, merchant_id: str, codebook_version: str, alarm: DriftAlarm, emitted_ms: int) -> None:
-        """Add a change of mix; ``details`` names the codes that moved most."""
+        """Add a change of mix; ``details`` names the types and codes that moved."""
         details = {
             "movers": [{"code": code, "before": before, "now": now} for code, before, now in alarm.movers],
+            "types": [{"type": name, "before": before, "now": now} for name, before, now in alarm.types],
             "baseline_sessions": alarm.baseline_sessions,
             "recent_sessions": alarm.recent_sessions,
         }
         row = DriftRow(
             merchant_id=merchant_id,
             detected_at=alarm.detected_at_ms,
-            detector=DETECTOR,
+            detector=alarm.detector,
             statistic=alarm.statistic,
             threshold=alarm.threshold,
             n_effective=alarm.n_effective,

@@ -133,7 +133,7 @@ def _arrivals(
     bins = start_ms + _BIN_MS * np.arange(-(-(end_ms - start_ms) // _BIN_MS), dtype=np.int64)
     kinds = len(merchant.mix)
     weight = merchant.mix_at(bins) * merchant.busyness(bins)[:, None]
-    weight = weight * _taste_for_hour(merchant, bins[:, None], np.arange(kinds)[None, :], types)
+    weight = weight * taste_for_hour(merchant, bins[:, None], np.arange(kinds)[None, :], types)
     for promotion in merchant.promotions:
         running = (bins >= promotion.start_ms) & (bins < promotion.end_ms)
         weight[running] *= np.exp(_PROMOTION_PULL * types["promo"][:kinds])
@@ -154,15 +154,13 @@ def _returns(
 ) -> I64:
     lag_h = types["lag_h"][kind, None] * hurry * np.exp(0.6 * rng.standard_normal((len(kind), _CANDIDATES)))
     candidates = last_ms[:, None] + np.maximum((lag_h * HOUR_MS).astype(np.int64), _LEAST_LAG_MS)
-    suits = merchant.busyness(candidates) * _taste_for_hour(merchant, candidates, kind[:, None], types)
+    suits = merchant.busyness(candidates) * taste_for_hour(merchant, candidates, kind[:, None], types)
     cumulative = np.cumsum(suits, axis=1)
     chosen = (rng.random((len(kind), 1)) * cumulative[:, -1:] > cumulative).sum(axis=1)
     return np.asarray(candidates[np.arange(len(kind)), np.minimum(chosen, _CANDIDATES - 1)])
 
 
-def _taste_for_hour(
-    merchant: Merchant, t_ms: I64, kind: npt.NDArray[np.integer], types: npt.NDArray[np.void]
-) -> Floats:
+def taste_for_hour(merchant: Merchant, t_ms: I64, kind: npt.NDArray[np.integer], types: npt.NDArray[np.void]) -> Floats:
     """Return how readily shoppers of a kind visit at a time: von Mises over the day, mean 1, and a weekend factor."""
     hour, is_weekend = merchant.local_time(t_ms)
     focus = types["focus"][kind]

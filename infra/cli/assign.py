@@ -39,6 +39,7 @@ def assign(
     from streams.assign import AssignCounts, disorder_ms
     from streams.assign import assign as assign_sessions
     from streams.assignment_log import AssignmentLogWriter
+    from streams.lookahead import ahead
     from streams.session_settings import session_rules
 
     rules = session_rules(settings())
@@ -49,7 +50,9 @@ def assign(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         disorder = disorder_ms(_times(events, progress, rows), rules.allowed_lateness_ms)
         with AssignmentLogWriter(out) as log:
-            for batch in assign_sessions(_batches(events, progress, rows), loaded, rules, source, disorder, counts):
+            # Reading and decoding, sessions and encoding, and writing: each in a thread of its own.
+            batches = ahead(_batches(events, progress, rows))
+            for batch in ahead(assign_sessions(batches, loaded, rules, source, disorder, counts)):
                 log.write(batch)
     result = {
         "events": counts.events,

@@ -262,6 +262,90 @@ def adapt(
         report.write(json_file)
 
 
+@app.command()
+def real(
+    epochs: Annotated[int, typer.Option(min=2, help="Passes over the sessions at most.")] = 12,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the boosted peer.")] = 60,
+    resamples: Annotated[int, typer.Option(min=20, help="Resamples of buyers behind the intervals.")] = 1_000,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where imported logs are kept for another run. Default: nowhere.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training, folds and resamples.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Carts and purchases foretold from the first 2 and 4 events at a real shop that training has not seen.
+
+    Each log below SIMPERSONA_DATA in turn is the unseen shop; beside k-means, boosting and a ceiling of the shop's own.
+
+    Example: simpersona bench real --folder .simpersona/bench --json real.json
+    """
+    import tempfile
+    import time
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from bench.real import RealPlan, bench_real
+    from encoders.training import TrainingOptions
+    from schemas.settings import settings
+
+    plan = RealPlan(TrainingOptions(epochs=epochs, seed=seed), rounds, resamples, seed)
+    console, start = Console(stderr=True), time.monotonic()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-bench-")))
+        report = bench_real(
+            folder,
+            settings().data,
+            plan,
+            lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False),
+        )
+    report.print(Console(), "bench real")
+    if json_file is not None:
+        report.write(json_file)
+
+
+@app.command()
+def drift(
+    steady: Annotated[int, typer.Option(min=1, help="Shops without a shift, for counting false alarms.")] = 200,
+    days: Annotated[int, typer.Option(min=8, help="Simulated days of each of them.")] = 30,
+    shifted: Annotated[int, typer.Option(min=1, help="Shops that shift, for every size of shift.")] = 60,
+    points: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, max=80, help="Points of the mix that move; may be given several times, [default: 5 10 20]."
+        ),
+    ] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Also each detector alone, less of the forecast, and restless shops.")
+    ] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes at work. Default: one per core.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shops and their sessions.")] = 5,
+    json_file: JsonOption = None,
+) -> None:
+    """Delay until a shift of the mix is noticed, false alarms without any, and whether the right types are named.
+
+    The product's own detectors on simulated final sessions; no broker, no store, no encoder.
+
+    Example: simpersona bench drift --json drift.json
+    """
+    import os
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from bench.drift import DriftPlan, bench_drift
+    from bench.drift_traffic import TrafficPlan
+
+    plan = DriftPlan(steady, days, shifted, points=tuple(points or (5, 10, 20)), ablations=ablations)
+    plan = replace(plan, traffic=TrafficPlan(seed=seed))
+    with Console(stderr=True).status("starting") as status:
+        report = bench_drift(plan, processes or os.cpu_count() or 1, status.update)
+    report.print(Console(), "bench drift")
+    if json_file is not None:
+        report.write(json_file)
+
+
 def _run(
     name: str,
     encoder: Path | None,

@@ -20,6 +20,7 @@ from streams.sink import CodebookRow, PersonaRow, Sink
 from streams.store import Store
 
 ALARM = DriftAlarm(
+    detector="page_hinkley_js",
     detected_at_ms=1_750_000_000_000,
     statistic=0.08,
     threshold=0.01,
@@ -29,6 +30,7 @@ ALARM = DriftAlarm(
     baseline_sessions=500,
     recent_sessions=300,
     movers=[(3, 0.1, 0.4)],
+    types=[("c00", 0.2, 0.4)],
 )
 
 
@@ -130,7 +132,8 @@ def test_a_drift_event_written_twice_is_one_row_with_its_attribution(store: Stor
     assert rows(
         store,
         "SELECT merchant_id, toUnixTimestamp64Milli(detected_at) AS at, detector, statistic, threshold, n_effective, "
-        "baseline_window, JSONExtractInt(details, 'movers', 1, 'code') AS code, codebook_version "
+        "baseline_window, JSONExtractInt(details, 'movers', 1, 'code') AS code, "
+        "JSONExtractString(details, 'types', 1, 'type') AS type, codebook_version "
         "FROM drift_events FINAL",
     ) == [
         {
@@ -142,6 +145,7 @@ def test_a_drift_event_written_twice_is_one_row_with_its_attribution(store: Stor
             "n_effective": 187.5,
             "baseline_window": "2025-06-04T01:20:00.000Z/2025-06-14T11:20:00.000Z",
             "code": 3,
+            "type": "c00",
             "codebook_version": "v1",
         }
     ]
