@@ -122,7 +122,11 @@ class ClickHop:
         await self._emitter.send(rejected)
 
     async def commit(self) -> Awaitable[None]:
-        """Take down which sessions changed; what is returned writes them, once all outputs so far are acknowledged."""
+        """Take down which sessions changed; what is returned writes them, once all outputs so far are acknowledged.
+
+        Sessions that closed are sent first: whoever sees a click's offset committed finds the rows of what it closed.
+        """
+        await self._send_fresh(provisional=False)
         sent = self._emitter.flushed()
         changed = {source: lane for source, lane in self._lanes.items() if lane.changed}
         snapshots = await self._run(self._snapshots, changed, self._shell.clock_ms())
