@@ -26,7 +26,7 @@ DOOM_S = 120.0
 STEPS = {
     "restoring state": "streams.click_hop:ClickHop.assigned",
     "processing a chunk": "streams.click_hop:ClickHop.process",
-    "rows of sessions being acknowledged": "streams.emit:Emitter.flush",
+    "rows of sessions being acknowledged": "streams.emit:Emitter._acknowledged",
     "beginning a snapshot": "aiokafka:AIOKafkaProducer.begin_transaction",
     "committing a snapshot": "aiokafka:AIOKafkaProducer.commit_transaction",
     "committing offsets": "streams.transport:ChunkConsumer._commit_offsets",

@@ -38,8 +38,9 @@ class Notebook:
     async def revoked(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Nothing to drop."""
 
-    async def process(self, chunk: Chunk) -> None:
-        self.offsets.update(chunk.offsets.tolist())
+    async def process(self, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
+            self.offsets.update(chunk.offsets.tolist())
 
     async def commit(self) -> None:
         """Nothing to commit."""

@@ -8,14 +8,26 @@ import pytest
 from infra.cli.main import main
 from schemas.settings import settings
 from streams.decay import Mix
-from streams.drift import DriftAlarm
+from streams.drift import WINDOW, DriftAlarm
 from streams.mix_rows import MixKey, MixRows
 from streams.sink import CodebookRow, PersonaRow, Sink
 from streams.store import Store
 
 HOUR_MS = 3_600_000
 BEGIN_MS = 1_750_075_200_000  # 2025-06-16 12:00 UTC
-ALARM = DriftAlarm(BEGIN_MS, 0.08, 0.01, 187.5, BEGIN_MS - HOUR_MS, BEGIN_MS, 500, 300, [(1, 0.1, 0.4)])
+ALARM = DriftAlarm(
+    detector=WINDOW,
+    detected_at_ms=BEGIN_MS,
+    statistic=0.08,
+    threshold=0.01,
+    n_effective=187.5,
+    baseline_start_ms=BEGIN_MS - HOUR_MS,
+    baseline_end_ms=BEGIN_MS,
+    baseline_sessions=500,
+    recent_sessions=300,
+    movers=[(1, 0.1, 0.4)],
+    types=[("buyer", 0.1, 0.4)],
+)
 
 
 @pytest.fixture
