@@ -33,7 +33,8 @@ def write_records(
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
-def _put_varint(out, pos, value):  # type: ignore[no-untyped-def]
+def put_varint(out, pos, value):  # type: ignore[no-untyped-def]
+    """Write a zigzag varint (Avro's and Kafka's) at ``pos`` and return the place behind it."""
     rest = np.uint64((value << 1) ^ (value >> 63))
     while rest >= np.uint64(0x80):
         out[pos] = np.uint8(rest & np.uint64(0x7F)) | np.uint8(0x80)
@@ -54,14 +55,14 @@ def _write(header, kinds, texts, starts, lengths, ints, float_bytes, out, offset
         for kind in kinds:
             if kind == TEXT:
                 length = lengths[text_at, row]
-                pos = _put_varint(out, pos, length)
+                pos = put_varint(out, pos, length)
                 start = starts[text_at, row]
                 for i in range(length):
                     out[pos + i] = texts[start + i]
                 pos += length
                 text_at += 1
             elif kind == INT:
-                pos = _put_varint(out, pos, ints[int_at, row])
+                pos = put_varint(out, pos, ints[int_at, row])
                 int_at += 1
             elif kind == BOOL:
                 out[pos] = np.uint8(ints[int_at, row])

@@ -16,6 +16,7 @@ from aiokafka.codec import snappy_encode
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.util import calc_crc32c
 
+from schemas.avro_writer import put_varint
 from schemas.events import I64, U8
 from streams.errors import StreamError
 from streams.record_columns import Record, Records
@@ -115,17 +116,6 @@ def packed(
     return batches
 
 
-@nb.njit(cache=True, nogil=True, inline="always")
-def _put_varint(out, pos, value):  # type: ignore[no-untyped-def]
-    rest = np.uint64((value << 1) ^ (value >> 63))
-    while rest >= np.uint64(0x80):
-        out[pos] = np.uint8(rest & np.uint64(0x7F)) | np.uint8(0x80)
-        rest >>= np.uint64(7)
-        pos += 1
-    out[pos] = np.uint8(rest)
-    return pos + 1
-
-
 @nb.njit(cache=True, nogil=True)
 def _varint_bytes(value: int) -> int:
     rest = np.uint64((value << 1) ^ (value >> 63))
@@ -146,17 +136,17 @@ def _write(
         whole_n = key_n + len(prefix) if len(prefix) else key_n
         # Attributes, timestamp delta and number of headers: a zero byte each.
         size = 3 + _varint_bytes(row) + _varint_bytes(whole_n) + _varint_bytes(value_n)
-        pos = _put_varint(out, pos, size + max(whole_n, 0) + max(value_n, 0))
+        pos = put_varint(out, pos, size + max(whole_n, 0) + max(value_n, 0))
         out[pos] = 0
         out[pos + 1] = 0
-        pos = _put_varint(out, pos + 2, np.int64(row))
-        pos = _put_varint(out, pos, whole_n)
+        pos = put_varint(out, pos + 2, np.int64(row))
+        pos = put_varint(out, pos, whole_n)
         for byte in prefix:
             out[pos] = byte
             pos += 1
         for i in range(key_n):
             out[pos + i] = keys[key_at[row] + i]
-        pos = _put_varint(out, pos + max(key_n, 0), value_n)
+        pos = put_varint(out, pos + max(key_n, 0), value_n)
         for i in range(value_n):
             out[pos + i] = values[value_at[row] + i]
         pos += max(value_n, 0)
