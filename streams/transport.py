@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.structs import TopicPartition as KafkaPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -83,6 +84,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         _keep_plain(consumer._fetcher)
         return await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
 
+    async def _commit(self, offsets: Any) -> bool:
+        # Of somebody who is no member an empty group takes any offset, also one behind what another worker had done.
+        if self._ensure_consumer()._coordinator.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
+            return False
+        return bool(await super()._commit(offsets))
+
 
 def _keep_plain(fetcher: Any) -> None:
     """Have the fetches that wait in aiokafka's fetcher hand out the reader's records as they are."""
@@ -97,6 +104,11 @@ def _as_it_is(_: Any, record: Any) -> Any:
 
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     """Faust's aiokafka consumer, delivering ``Delivery`` messages and committing what the ledger allows."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: One commit of offsets at a time: one that is tried again must not come behind a later one.
+        self._offsets_lock = asyncio.Lock()
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
@@ -178,19 +190,28 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
         return False
 
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
-        """Checkpoint every hop, then commit the offsets that the ledger allows."""
+        """Checkpoint every hop, then commit the offsets that the ledger allows.
+
+        Returns whether the broker took them. Only then do they count as committed: Faust itself would also believe in
+        what was refused because the group has moved on, and tombstones would be written of sessions whose clicks come
+        again.
+        """
         await self.transport.checkpoint()
         ledger: OffsetLedger = self.transport.ledger
-        offsets = ledger.committable()
-        if not offsets or not await self._commit_offsets(offsets, start_new_transaction=start_new_transaction):
-            return False
-        ledger.committed(offsets)
-        return True
+        async with self._offsets_lock:
+            owned = self.assignment()
+            offsets = {source: offset for source, offset in ledger.committable().items() if source in owned}
+            if not offsets or not await self._commit(offsets):
+                return False
+            self._committed_offset.update(offsets)
+            ledger.committed(offsets)
+            return True
 
     async def is_member(self) -> bool:
         """Ask the broker whether this worker still owns its partitions, by committing again what is committed."""
-        offsets = self.transport.ledger.reached()
-        return not offsets or bool(await self._commit(offsets))
+        async with self._offsets_lock:
+            offsets = self.transport.ledger.reached()
+            return not offsets or bool(await self._commit(offsets))
 
     def committed_offset(self, source: TopicPartition) -> int | None:
         """Return the next offset to read by the last commit of an owned partition, None while there is none."""

@@ -1,11 +1,14 @@
-"""The transport on a real broker: a fetch that is thrown away during a rebalance comes again."""
+"""The transport on a real broker: what a rebalance throws away comes again, what the group refuses is not committed."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW
@@ -96,3 +99,57 @@ def test_what_was_fetched_during_a_rebalance_comes_again_although_nothing_is_com
         return hop.offsets
 
     assert asyncio.run(scene()) == set(range(ROUNDS))
+
+
+async def leave(bootstrap: str, app: StreamApp) -> None:
+    """Take a worker out of its group behind its back, as a coordinator does that has not heard of it for too long."""
+    coordinator = app.consumer._thread._consumer._coordinator
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    try:
+        request = LeaveGroupRequest(app.conf.id, coordinator.member_id)
+        response = await client.send(coordinator.coordinator_id, request)
+        assert response.error_code == 0
+    finally:
+        await client.close()
+
+
+def test_an_offset_that_the_group_refuses_does_not_count_as_committed(apache_kafka: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        await ensure_topics(apache_kafka, 1, 1)
+        emitter = Emitter(apache_kafka)
+        await emitter.start()
+        # Commits only when the test asks for one.
+        settings = Settings(
+            kafka=apache_kafka, partitions=1, group="refused", commit_interval_ms=3_600_000, session_timeout_ms=60_000
+        )
+        hop = Notebook()
+        app = build_app(settings, [hop], Metrics(), tmp_path)
+        await app.start()
+        give_up = time.monotonic() + DEADLINE_S
+
+        async def until(condition: Callable[[], bool], what: str) -> None:
+            while not condition():
+                assert time.monotonic() < give_up, f"{what} never came"
+                await asyncio.sleep(0.01)
+
+        try:
+            for number in (0, 1):
+                await until(lambda: bool(app.owned) and app.caught_up(SOURCE), "the partition")
+                await emitter.send({SOURCE: packed([(b"shop|anna", b"click")], time.time_ns() // 1_000_000)})
+                await emitter.flush()
+                await until(lambda number=number: number in hop.offsets, f"record {number}")
+                if number:
+                    await leave(apache_kafka, app)
+                assert await app.consumer.force_commit() is (number == 0)
+                assert (app.committed(SOURCE) or 0) <= 1
+            hop.offsets.clear()
+            await until(lambda: 1 in hop.offsets, "record 1, once more,")
+            assert hop.offsets == {1}
+            assert await app.consumer.force_commit()
+            assert app.committed(SOURCE) == 2
+        finally:
+            await app.stop()
+            await emitter.stop()
+
+    asyncio.run(scene())
