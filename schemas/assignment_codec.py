@@ -12,8 +12,9 @@ from schemas.avro_columns import ColumnarDecoder, Columns
 from schemas.avro_writer import BOOL, FLOAT, INT, TEXT, write_records
 from schemas.errors import SimpersonaError
 from schemas.events import I64, U8
-from schemas.framing import FramedWriter, join, schema_ids
+from schemas.framing import FramedWriter, schema_ids
 from schemas.packaged import SESSION_ASSIGNMENT_ID, packaged_schema
+from schemas.slices import Slices
 from schemas.taxonomy import STRATA
 from schemas.texts import Texts
 
@@ -82,14 +83,16 @@ class AssignmentDecoder:
         self._columns = ColumnarDecoder(_SCHEMA)
         self._columns.learn(SESSION_ASSIGNMENT_ID, _SCHEMA)
 
-    def decode(self, values: Sequence[bytes]) -> list[tuple[I64, AssignmentBatch]]:
+    def decode(self, values: Slices | Sequence[bytes]) -> list[tuple[I64, AssignmentBatch]]:
         """Return the rows grouped by (codebook_version, source), each group with its rows' places among the values.
 
         The order inside a group is the values'. Raises AssignmentError, which says how many records are bad: only our
         own workers write to this topic, so a bad record means a foreign producer and must not be skipped in silence.
         """
-        data, starts, lengths = join(list(values))
-        columns = self._columns.decode(data, starts, lengths, schema_ids(data, starts, lengths))
+        if not isinstance(values, Slices):
+            values = Slices.of(values)
+        data = values.data
+        columns = self._columns.decode(values, schema_ids(values))
         bad = len(values) - int(self._sound(data, columns).sum())
         if bad:
             raise AssignmentError(

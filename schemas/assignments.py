@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events import I32, I64, U8
-from schemas.texts import Rows, Texts
+from schemas.slices import Rows
+from schemas.texts import Texts
 
 #: Fixed-width bytes: session ids are 16 hexadecimal digits.
 Bytes = npt.NDArray[np.bytes_]

@@ -16,6 +16,7 @@ from schemas.avro_shapes import UnsupportedSchemaError
 from schemas.avro_walk import NULL_INT, walk
 from schemas.events import I32, I64, U8
 from schemas.packaged import Schema
+from schemas.slices import Slices
 
 __all__ = ["NULL_INT", "NULL_LENGTH", "ColumnarDecoder", "Columns", "UnsupportedSchemaError"]
 
@@ -66,9 +67,9 @@ class ColumnarDecoder:
         """Say whether a writer schema of this id was learned."""
         return schema_id in self._plans
 
-    def decode(self, data: U8, starts: I64, lengths: I64, ids: I64) -> Columns:
-        """Return the columns of n framed records; rows whose schema id was not learned have ``ok`` 0."""
-        n = len(starts)
+    def decode(self, values: Slices, ids: I64) -> Columns:
+        """Return the columns of n framed records of (n,) schema ids; rows whose id was not learned have ``ok`` 0."""
+        n = len(values)
         columns = Columns(
             ok=np.zeros(n, dtype=np.uint8),
             ints=np.repeat(self._ints[:, None], n, axis=1),
@@ -80,7 +81,7 @@ class ColumnarDecoder:
             rows = np.flatnonzero(ids == schema_id)
             if len(rows):
                 walk(
-                    data, starts, lengths, rows, plan.operations, plan.nodes, plan.children,
+                    values.data, values.starts, values.lengths, rows, plan.operations, plan.nodes, plan.children,
                     columns.ok, columns.ints, columns.floats, columns.starts, columns.lengths,
                 )  # fmt: skip
         return columns

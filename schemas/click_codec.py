@@ -1,7 +1,7 @@
 """ClickEvents as bytes: how producers write them and the stream reads them."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import fastavro
@@ -11,9 +11,10 @@ from schemas.avro_columns import ColumnarDecoder
 from schemas.click_columns import TEXT_FIELDS, ClickColumns, assemble
 from schemas.errors import SimpersonaError
 from schemas.events import I64, U8, EventBatch
-from schemas.framing import HEADER_BYTES, FramedWriter, join, schema_ids
+from schemas.framing import HEADER_BYTES, FramedWriter, schema_ids
 from schemas.packaged import CLICK_EVENT_ID, WATERMARK_ID, Schema, packaged_schema
 from schemas.rejections import CODE_OF_REASON
+from schemas.slices import Slices
 from schemas.validation import TIME_MAX_MS, TIME_MIN_MS
 
 #: Fault of a row that holds no click at all (a watermark): nothing to count, nothing to reject.
@@ -46,8 +47,7 @@ def decode_click(value: bytes) -> dict[str, object]:
 
     Raises UndecodableError on a wrong frame, an unknown schema id or a malformed body.
     """
-    data, starts, lengths = join([value])
-    found = int(schema_ids(data, starts, lengths)[0])
+    found = int(schema_ids(Slices.of([value]))[0])
     if found != CLICK_EVENT_ID:
         raise UndecodableError(f"The record's schema id is {found}, expected {CLICK_EVENT_ID} (ClickEvent).")
     body = io.BytesIO(value[HEADER_BYTES:])
@@ -102,19 +102,20 @@ class ClickDecoder:
         """Say whether records of this schema id can be read."""
         return schema_id == WATERMARK_ID or self._clicks.knows(schema_id)
 
-    def decode(self, values: list[bytes]) -> ClickChunk:
+    def decode(self, values: Slices | Sequence[bytes]) -> ClickChunk:
         """Return one row per value; never raises on bad bytes: the row's ``fault`` says what was wrong with it."""
-        data, starts, lengths = join(values)
-        ids = schema_ids(data, starts, lengths)
-        clicks = self._clicks.decode(data, starts, lengths, ids)
+        if not isinstance(values, Slices):
+            values = Slices.of(values)
+        ids = schema_ids(values)
+        clicks = self._clicks.decode(values, ids)
         known = np.isin(ids, [i for i in np.unique(ids).tolist() if self._clicks.knows(i)])
         fault = np.zeros(len(values), dtype=np.uint8)
         fault[clicks.ok == 0] = CODE_OF_REASON["malformed_avro"]
         fault[(ids >= 0) & ~known] = CODE_OF_REASON["unknown_schema"]
-        mark_rows, marks_ms = self._take_watermarks(data, starts, lengths, ids, fault)
+        mark_rows, marks_ms = self._take_watermarks(values, ids, fault)
         ints, row_of = clicks.ints, self._clicks.row_of
         columns = ClickColumns(
-            text=data,
+            text=values.data,
             starts=clicks.starts[self._text_rows],
             lengths=clicks.lengths[self._text_rows],
             occurred_ms=ints[row_of["occurred_at"]],
@@ -126,12 +127,12 @@ class ClickDecoder:
         )
         return ClickChunk(assemble(columns), mark_rows, marks_ms)
 
-    def _take_watermarks(self, data: U8, starts: I64, lengths: I64, ids: I64, fault: U8) -> tuple[I64, I64]:
+    def _take_watermarks(self, values: Slices, ids: I64, fault: U8) -> tuple[I64, I64]:
         """Mark watermark rows as no events; return those that can be meant, and their times."""
         rows = np.flatnonzero(ids == WATERMARK_ID)
         if not len(rows):
             return rows, rows
-        decoded = self._watermarks.decode(data, starts[rows], lengths[rows], ids[rows])
+        decoded = self._watermarks.decode(values.at(rows), ids[rows])
         marks_ms, whole = decoded.ints[0], decoded.ok == 1
         # A watermark that cannot be meant would close every session there is, and reject every click to come.
         valid = whole & (marks_ms >= TIME_MIN_MS) & (marks_ms < TIME_MAX_MS)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import fastavro
 import numpy as np
 
-from schemas.events import I64, U8
+from schemas.events import I64
 from schemas.packaged import Schema
+from schemas.slices import Slices
 
 HEADER_BYTES = 5
 _HEADER = struct.Struct(">bI")
@@ -32,17 +33,11 @@ class FramedWriter:
         return out.getvalue()
 
 
-def join(values: list[bytes]) -> tuple[U8, I64, I64]:
-    """Return the values as one uint8 buffer with (n,) int64 starts and lengths: the columnar decoder's input."""
-    lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
-    starts = np.cumsum(lengths) - lengths
-    return np.frombuffer(b"".join(values), dtype=np.uint8), starts, lengths
-
-
-def schema_ids(data: U8, starts: I64, lengths: I64) -> I64:
+def schema_ids(values: Slices) -> I64:
     """Return the (n,) schema ids of framed values, -1 where the header is missing or not Confluent's."""
+    data, starts = values.data, values.starts
     out = np.full(len(starts), -1, dtype=np.int64)
-    framed = np.flatnonzero(lengths >= HEADER_BYTES)
+    framed = np.flatnonzero(values.lengths >= HEADER_BYTES)
     framed = framed[data[starts[framed]] == 0]
     at = starts[framed, None] + np.arange(1, HEADER_BYTES)
     out[framed] = data[at].astype(np.int64) @ np.array([1 << 24, 1 << 16, 1 << 8, 1])

@@ -10,9 +10,7 @@ import numpy.typing as npt
 
 from schemas.events import I64, U8
 from schemas.hashing import hash_column
-
-#: Rows of a column: a mask, indices or a range.
-Rows = npt.NDArray[Any] | slice
+from schemas.slices import Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from schemas.assignment_codec import AssignmentDecoder
 from schemas.assignments import AssignmentBatch
 from schemas.events import I64
 from schemas.rejected_codec import Rejection, decode_rejection
+from schemas.slices import Slices
 from streams.buyer_refresh import BuyerRefresh
 from streams.chunks import Chunk, TopicPartition
 from streams.decay import DecayRule, Mix
@@ -130,11 +131,11 @@ class AssignedHop:
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         assigned = [chunk for chunk in chunks if chunk.topic == topics.SESSIONS_ASSIGNED]
-        rejected = [value for chunk in chunks if chunk.topic == topics.CLICKS_REJECTED for value in chunk.values]
+        rejected = [chunk.values for chunk in chunks if chunk.topic == topics.CLICKS_REJECTED]
         numbers = np.array([chunk.partition for chunk in assigned], np.int64)
         partitions = np.repeat(numbers, [len(chunk) for chunk in assigned])
-        groups = self._decoder.decode([value for chunk in assigned for value in chunk.values])
-        self._rejections += [_rejection(value) for value in rejected]
+        groups = self._decoder.decode(Slices.joined([chunk.values for chunk in assigned])) if assigned else []
+        self._rejections += [_rejection(value or b"") for values in rejected for value in values.tolist()]
         self._waiting += [(batch, partitions[rows]) for rows, batch in groups]
 
     async def commit(self) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from schemas.events import I64
+from schemas.slices import Slices
+from streams.record_columns import Records
 
 
 class TopicPartition(NamedTuple):
@@ -19,8 +21,7 @@ class TopicPartition(NamedTuple):
 class Chunk:
     """``n >= 1`` records of one partition in offset order.
 
-    values         n values as Kafka holds them (``b""`` for a tombstone)
-    keys           n keys, None where a record has none
+    records        n keys and values as Kafka holds them, null where a record has none
     offsets        (n,) int64, rising, with gaps where the broker compacted or holds control records
     timestamps_ms  (n,) int64, the records' timestamps, UTC
     highwater      offset that the partition's next record will get, as known at the fetch; -1 when unknown
@@ -28,14 +29,23 @@ class Chunk:
 
     topic: str
     partition: int
-    values: list[bytes]
-    keys: list[bytes | None]
+    records: Records
     offsets: I64
     timestamps_ms: I64
     highwater: int = -1
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.records)
+
+    @property
+    def keys(self) -> Slices:
+        """The records' keys."""
+        return self.records.keys
+
+    @property
+    def values(self) -> Slices:
+        """The records' values."""
+        return self.records.values
 
     @property
     def source(self) -> TopicPartition:
@@ -51,4 +61,5 @@ class Chunk:
     def of(topic: str, partition: int, values: list[bytes], first_offset: int = 0) -> "Chunk":
         """Make a chunk of consecutive keyless records with timestamp 0 (for tests and benchmarks)."""
         offsets = np.arange(first_offset, first_offset + len(values), dtype=np.int64)
-        return Chunk(topic, partition, values, [None] * len(values), offsets, np.zeros(len(values), dtype=np.int64))
+        records = Records(Slices.nulls(len(values)), Slices.of(values))
+        return Chunk(topic, partition, records, offsets, np.zeros(len(values), dtype=np.int64))

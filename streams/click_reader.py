@@ -1,15 +1,16 @@
 """Decodes the values of click topics, asking for writer schemas that it meets for the first time."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from schemas.avro_shapes import UnsupportedSchemaError
 from schemas.click_codec import ClickChunk, ClickDecoder
-from schemas.framing import join, schema_ids
+from schemas.framing import schema_ids
 from schemas.packaged import Schema
 from schemas.rejections import CODE_OF_REASON
+from schemas.slices import Slices
 
 logger = logging.getLogger(__name__)
 
@@ -29,23 +30,23 @@ class ClickReader:
         #: Schemas that are known and cannot be read; an id never changes its meaning.
         self._unreadable: set[int] = set()
 
-    def read(self, values: list[bytes]) -> ClickChunk:
+    def read(self, values: Slices) -> ClickChunk:
         """Return one row per value, see ``ClickDecoder.decode``; records of a schema that cannot be read are faulty.
 
         Raises RetryLater while the registry does not answer: a record must not be rejected for that.
         """
         clicks = self._decoder.decode(values)
         unknown = np.flatnonzero(clicks.batch.fault == CODE_OF_REASON["unknown_schema"])
-        if len(unknown) and self._learn([values[row] for row in unknown]):
+        if len(unknown) and self._learn(values.at(unknown)):
             clicks = self._decoder.decode(values)
         return clicks
 
-    def _learn(self, values: Sequence[bytes]) -> bool:
+    def _learn(self, values: Slices) -> bool:
         """Ask for the schemas of some records; return whether one was learnt."""
         if self._find_schema is None:
             return False
         learnt = False
-        ids, counts = np.unique(schema_ids(*join(list(values))), return_counts=True)
+        ids, counts = np.unique(schema_ids(values), return_counts=True)
         for schema_id in ids[np.argsort(-counts, kind="stable")][:ASKED_AT_ONCE].tolist():
             writer = None if schema_id in self._unreadable else self._find_schema(schema_id)
             if writer is None:

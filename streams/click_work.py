@@ -10,6 +10,7 @@ from schemas.assignment_codec import encode_joined
 from schemas.click_codec import ClickChunk
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.rejections import CODE_OF_REASON, REASONS
+from schemas.slices import Slices
 from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED, SOURCE_OF_TOPIC
 from schemas.validation import TIME_MAX_MS
 from streams.chunks import Chunk, TopicPartition
@@ -18,7 +19,7 @@ from streams.emission import Emission, SessionEncoder, assignments
 from streams.emit import Emitter
 from streams.metrics import Metrics
 from streams.record_batch import packed
-from streams.record_columns import Record, Records, Slices
+from streams.record_columns import Record, Records
 from streams.sessions import Added, SessionRules, SessionWindows
 
 PROCESSOR = "streams.click_hop"
@@ -102,7 +103,7 @@ class ClickWork:
 
     def take(self, windows: Windows, chunks: Sequence[Chunk]) -> Batches:
         """Apply chunks, one per partition, to their sessions and return what was rejected, ready to be sent."""
-        clicks = self._reader.read([value for chunk in chunks for value in chunk.values])
+        clicks = self._reader.read(Slices.joined([chunk.values for chunk in chunks]))
         rejected: Batches = {}
         first = 0
         for chunk in chunks:
@@ -168,7 +169,7 @@ class ClickWork:
         received_ms = np.clip(chunk.timestamps_ms, 0, TIME_MAX_MS)
         records: list[Record] = []
         for row, code in zip(added.rejected_rows.tolist(), added.rejected_reasons.tolist(), strict=True):
-            reason, key, value = REASONS[code], chunk.keys[row], chunk.values[row]
+            reason, key, value = REASONS[code], chunk.keys[row], chunk.values[row] or b""
             message = EXPLANATIONS[reason]
             if len(value) > PAYLOAD_BYTES_MAX:
                 message += f" Of its {len(value)} bytes the first {PAYLOAD_BYTES_MAX} are kept."

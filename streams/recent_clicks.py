@@ -9,6 +9,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 from encoders.errors import TrainingDataError
 from encoders.sessionise import SessionLog, sessions_of
 from schemas.events import EventBatch
+from schemas.slices import Slices
 from schemas.topics import CLICKS_RAW
 from streams.click_reader import ClickReader, FindSchema
 from streams.errors import StreamError
@@ -64,7 +65,7 @@ async def _batches(
                 # Seeking by time is a hint: the embedded broker answers with the beginning.
                 values = [record.value or b"" for record in records if record.timestamp >= since_ms]
                 if values:
-                    yield reader.read(values).batch
+                    yield reader.read(Slices.of(values)).batch
     except KafkaError as error:
         raise RecentClicksError(
             f"Clicks cannot be read at {bootstrap} ({error!r}); start the broker or correct SIMPERSONA_KAFKA."

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from schemas.rejections import REASONS
+from schemas.slices import Slices
 from schemas.topics import click_key
 from streams.chunks import TopicPartition
 from streams.click_reader import ClickReader
@@ -58,7 +59,7 @@ class Recovery:
         Events are decoded as a worker would decode them, and what it would reject again is left where it is: sending
         it would add a second rejection of the same event and help nobody.
         """
-        clicks = reader.read(page.payloads).batch
+        clicks = reader.read(Slices.of(page.payloads)).batch
         chosen: dict[int, bytes] = {}
         for row, reason in enumerate(page.reasons):
             fault = int(clicks.fault[row])

@@ -17,7 +17,8 @@ import numba as nb
 import numpy as np
 
 from schemas.events import I64, U8
-from streams.record_columns import Record, Records, Slices
+from schemas.slices import Slices
+from streams.record_columns import Record, Records
 from streams.session_hot import is_hot
 from streams.session_lent import lent
 from streams.session_lookup import leave, release_long

@@ -5,8 +5,9 @@ import numpy as np
 
 from schemas.events import I64, U8, Events
 from schemas.hashing import hash_key
+from schemas.slices import NULL
 from streams.errors import SessionStateError
-from streams.record_columns import NULL, Record, Records
+from streams.record_columns import Record, Records
 from streams.session_cut import closes_ms
 from streams.session_hot import FLAG_CHANGED, become_hot, pieces_of
 from streams.session_insert import gap_of, has_room

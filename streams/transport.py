@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import IllegalStateError
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.structs import TopicPartition as KafkaPartition
@@ -19,6 +17,7 @@ from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from streams.chunks import Chunk, TopicPartition
+from streams.fetched import Fetched, in_columns
 from streams.ledger import Entry, OffsetLedger
 
 #: After a small fetch the next one waits this long, so that under live traffic chunks hold hundreds of records, not
@@ -47,32 +46,20 @@ class Delivery:
         return sum(len(chunk) for chunk, _ in self.parts)
 
 
-def chunk_of(topic: str, partition: int, records: Sequence[Any], highwater: int) -> Chunk:
-    """Return fetched aiokafka records (at least one) as a chunk; keeps no reference to them."""
-    return Chunk(
-        topic=topic,
-        partition=partition,
-        values=[record.value or b"" for record in records],
-        keys=[record.key for record in records],
-        offsets=np.array([record.offset for record in records], dtype=np.int64),
-        timestamps_ms=np.array([record.timestamp or 0 for record in records], dtype=np.int64),
-        highwater=highwater,
-    )
+def chunk_of(topic: str, partition: int, fetched: Fetched, highwater: int) -> Chunk:
+    """Return what was fetched of a partition (at least one record) as a chunk."""
+    return Chunk(topic, partition, fetched.records, fetched.offsets, fetched.timestamps_ms, highwater)
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust's fetching thread, without an object of eleven fields per record.
-
-    aiokafka makes a ``ConsumerRecord`` of every record its compiled reader hands out, which costs more than reading it
-    (0.85 of 1.08 µs); chunks need four of the fields, and the reader's own records have them.
-    """
+    """Faust's fetching thread, without an object per record: what was fetched is handed over in columns."""
 
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> Any:
         fetch = super()._fetch_records
         consumer._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        _keep_plain(consumer._fetcher)
+        in_columns(consumer._fetcher)
         fetched = await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
         if fetched or not timeout or consumer._fetcher._closed:
             return fetched
@@ -81,7 +68,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if not arrival.done():
             arrival.cancel()
             return {}
-        _keep_plain(consumer._fetcher)
+        in_columns(consumer._fetcher)
         return await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
 
     async def _commit(self, offsets: Any) -> bool:
@@ -89,17 +76,6 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if self._ensure_consumer()._coordinator.generation == OffsetCommitRequest.DEFAULT_GENERATION_ID:
             return False
         return bool(await super()._commit(offsets))
-
-
-def _keep_plain(fetcher: Any) -> None:
-    """Have the fetches that wait in aiokafka's fetcher hand out the reader's records as they are."""
-    for result in fetcher._records.values():
-        if isinstance(result, FetchResult) and result.has_more():
-            result._partition_records._consumer_record = _as_it_is
-
-
-def _as_it_is(_: Any, record: Any) -> Any:
-    return record
 
 
 class ChunkConsumer(driver.Consumer):  # type: ignore[misc]

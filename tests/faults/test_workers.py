@@ -29,7 +29,7 @@ STEPS = {
     "rows of sessions being acknowledged": "streams.emit:Emitter._acknowledged",
     "beginning a snapshot": "aiokafka:AIOKafkaProducer.begin_transaction",
     "committing a snapshot": "aiokafka:AIOKafkaProducer.commit_transaction",
-    "committing offsets": "streams.transport:ChunkConsumer._commit_offsets",
+    "committing offsets": "streams.transport:ChunkConsumer._commit",
     "storing rows": "streams.store:Store.insert",
     "publishing a mix": "streams.mix_topic:MixTopic.announce",
     "releasing partitions": "streams.click_hop:ClickHop.revoked",

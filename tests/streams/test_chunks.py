@@ -1,35 +1,33 @@
-"""Chunks: what becomes of a fetched list of records."""
+"""Chunks: what becomes of fetched records."""
 
+import numpy as np
 import pytest
-from aiokafka.structs import ConsumerRecord
 
 from streams.chunks import Chunk, TopicPartition
+from streams.fetched import Fetched
+from streams.record_columns import Record, Records
 from streams.transport import chunk_of
 
 pytestmark = pytest.mark.fast
 
 
-def record(offset: int, value: bytes | None, key: bytes | None = b"m|c", timestamp: int = 7) -> ConsumerRecord:
-    return ConsumerRecord("clicks.raw", 2, offset, timestamp, 0, key, value, None, 0, 0, ())
+def fetched(*records: Record, offsets: list[int]) -> Fetched:
+    return Fetched(Records.of(records), np.array(offsets), np.array([70 + offset for offset in offsets]))
 
 
-def test_a_fetched_list_becomes_columns_in_offset_order() -> None:
-    chunk = chunk_of("clicks.raw", 2, [record(5, b"a", timestamp=70), record(9, b"b", key=None, timestamp=71)], 12)
+def test_what_was_fetched_becomes_a_chunk_in_offset_order() -> None:
+    chunk = chunk_of("clicks.raw", 2, fetched((b"m|c", b"a"), (None, b"b"), offsets=[5, 9]), 12)
     assert chunk.source == TopicPartition("clicks.raw", 2)
-    assert chunk.values == [b"a", b"b"]
-    assert chunk.keys == [b"m|c", None]
+    assert chunk.values.tolist() == [b"a", b"b"]
+    assert chunk.keys.tolist() == [b"m|c", None]
     assert chunk.offsets.tolist() == [5, 9]
-    assert chunk.timestamps_ms.tolist() == [70, 71]
+    assert chunk.timestamps_ms.tolist() == [75, 79]
     assert len(chunk) == 2
-
-
-def test_a_tombstone_is_an_empty_value() -> None:
-    assert chunk_of("clicks.raw", 2, [record(0, None)], 1).values == [b""]
 
 
 @pytest.mark.parametrize(("highwater", "lag"), [(10, 0), (11, 1), (500, 490), (-1, 0), (3, 0)])
 def test_lag_is_what_the_broker_holds_beyond_the_chunk(highwater: int, lag: int) -> None:
-    assert chunk_of("clicks.raw", 2, [record(8, b"a"), record(9, b"b")], highwater).lag == lag
+    assert chunk_of("clicks.raw", 2, fetched((None, b"a"), (None, b"b"), offsets=[8, 9]), highwater).lag == lag
 
 
 def test_a_chunk_by_hand_has_consecutive_offsets() -> None:

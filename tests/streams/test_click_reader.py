@@ -7,6 +7,7 @@ import pytest
 from schemas.click_codec import encode_click
 from schemas.packaged import CLICK_EVENT_ID, Schema, packaged_schema
 from schemas.rejections import REASONS
+from schemas.slices import Slices
 from streams.click_reader import ASKED_AT_ONCE, ClickReader
 
 pytestmark = pytest.mark.fast
@@ -37,7 +38,7 @@ def record(schema_id: int) -> bytes:
 
 
 def reasons(reader: ClickReader, values: list[bytes]) -> list[str]:
-    return [REASONS[fault] for fault in reader.read(values).batch.fault.tolist()]
+    return [REASONS[fault] for fault in reader.read(Slices.of(values)).batch.fault.tolist()]
 
 
 def test_a_schema_is_learnt_when_its_first_record_comes() -> None:

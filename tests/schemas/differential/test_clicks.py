@@ -9,10 +9,10 @@ import pytest
 
 from schemas.click_codec import NOT_AN_EVENT, ClickDecoder
 from schemas.events import FLAG_BOT, EventBatch
-from schemas.framing import join
 from schemas.hashing import hash_column
 from schemas.packaged import CLICK_EVENT_ID, WATERMARK_ID, Schema, packaged_schema
 from schemas.rejections import REASONS
+from schemas.slices import Slices
 from schemas.taxonomy import ALIASES, DEVICES, EVENT_CODES, REFERRERS
 
 CODES = EVENT_CODES | {alias: EVENT_CODES[name] for names in ALIASES.values() for alias, name in names.items()}
@@ -174,7 +174,8 @@ def compare_columns(batch: EventBatch, rows: list[int], expected: list[dict[str,
 
 
 def hashes(texts: list[str]) -> Any:
-    return hash_column(*join([text.encode() for text in texts]))
+    values = Slices.of([text.encode() for text in texts])
+    return hash_column(values.data, values.starts, values.lengths)
 
 
 def hashes32(texts: list[str | None]) -> Any:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from schemas.avro_columns import NULL_INT, NULL_LENGTH, ColumnarDecoder, Columns
-from schemas.framing import join, schema_ids
+from schemas.framing import schema_ids
 from schemas.packaged import Schema
+from schemas.slices import Slices
 
 PRIMITIVES = ("string", "long", "int", "boolean", "bytes", "float", "double")
 TEXT_MAP = {"type": "map", "values": "string"}
@@ -107,8 +108,8 @@ def test_any_schema_is_read_alike(random_avro: Any, strict_avro: Any, count: int
         decoder, reference = ColumnarDecoder(reader), strict_avro(writer, reader)
         decoder.learn(WRITER_ID, writer)
         [values] = random_avro.rounds({WRITER_ID: writer}, RECORDS)
-        data, starts, lengths = join(values)
-        columns, raw = decoder.decode(data, starts, lengths, schema_ids(data, starts, lengths)), data.tobytes()
+        joined = Slices.of(values)
+        columns, raw = decoder.decode(joined, schema_ids(joined)), joined.data.tobytes()
         for row, value in enumerate(values):
             try:
                 if value[:5] != b"\x00\x00\x00\x00\x05":
@@ -135,8 +136,8 @@ def test_a_thousand_small_numbers_in_every_padding(random_avro: Any, strict_avro
     for first in range(256):
         for groups in range(12):
             bodies += [bytes([first | 0x80, *[0x80] * groups, last]) for last in (0, 1, 2, 0x7F)]
-    data, starts, lengths = join([b"\x00\x00\x00\x00\x05" + body for body in bodies])
-    columns = decoder.decode(data, starts, lengths, schema_ids(data, starts, lengths))
+    values = Slices.of([b"\x00\x00\x00\x00\x05" + body for body in bodies])
+    columns = decoder.decode(values, schema_ids(values))
     for row, body in enumerate(bodies):
         try:
             expected: int | None = reference.read(body)["n"]
