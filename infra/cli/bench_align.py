@@ -1,0 +1,51 @@
+"""``simpersona bench align``: simulated buyers against real ones."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.cli.bench_frame import JsonOption, WorldSeedOption, steps
+
+
+def align(
+    merchants: Annotated[int, typer.Option(min=5, max=9_999, help="Merchants to train on.")] = 60,
+    buyers: Annotated[int, typer.Option(min=10, help="Buyers of every merchant to train on.")] = 300,
+    held_out: Annotated[int, typer.Option(min=2, help="Storefronts held out, to be judged on.")] = 42,
+    held_out_buyers: Annotated[int, typer.Option(min=10, help="Buyers of every storefront held out.")] = 1_200,
+    hours: Annotated[float, typer.Option(min=1, help="Hours of traffic.")] = 168.0,
+    least_sessions: Annotated[
+        int, typer.Option(min=20, help="A held-out storefront with fewer sessions is left out.")
+    ] = 2_000,
+    derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions for each simulator.")] = 3,
+    processes: Annotated[int, typer.Option(min=1, help="Storefronts compared at the same time.")] = 2,
+    device: Annotated[str, typer.Option(help="Where models are trained: cpu or cuda.")] = "cpu",
+    folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
+        ".simpersona/bench-align"
+    ),
+    world_seed: WorldSeedOption = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and simulation.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Simulated buyers against real ones on storefronts never seen, beside noise floors and every yardstick.
+
+    Generates the merchants, trains the encoder and four simulators (with persona tokens, without, without and eight
+    times the parameters, and for buyers known from earlier), then compares. An interrupted run is taken up again.
+
+    Example: simpersona bench align --held-out 6 --derangements 2 --json align.json
+    """
+    from rich.console import Console
+
+    from agent_runtime.alignment_run import AlignmentPlan
+    from bench.align import AlignBench, bench_align
+    from bench.align_targets import targets_table
+
+    sizes = AlignBench(
+        merchants, buyers, held_out, held_out_buyers, hours, least_sessions, world_seed, seed, epochs=epochs,
+        processes=processes, device=device,
+    )  # fmt: skip
+    plan = AlignmentPlan(seed=seed, derangements=derangements)
+    report, table = bench_align(folder, sizes, plan, steps())
+    show("align", report, json_file)
+    Console().print(targets_table(table))
