@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from infra.cli.bench_frame import JsonOption, WorldSeedOption, steps
+from infra.cli.bench_frame import JsonOption, WorldSeedOption, show, steps
 
 
 def align(
