@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from agent_runtime.backends import Backend
+from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.live import LivePopulation, seed_of
 from agent_runtime.population import Mix
 from agent_runtime.publish import ClickPublisher
@@ -34,7 +34,7 @@ class Crowd:
     def __init__(
         self,
         simulator: Simulator,
-        backend: Backend,
+        backend: Backend | Rowwise,
         shops: Mapping[str, Shop],
         sink: RunSink,
         rules: CrowdRules,
