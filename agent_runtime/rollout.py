@@ -2,7 +2,7 @@
 
 Every random number is counted by (seed, agent, step), see ``agent_runtime.draws``, and the storefront is compiled
 (``agent_runtime.walk_step``). What is left is that matrix products differ in their last bits with their shape. A
-backend that answers row by row (``Rowwise``) may be played in any batches; any other sees tiles of one fixed number of rows,
+backend that answers row by row (``Rowwise``) may be played in any batches; any other sees tiles of one fixed size,
 agent ``a`` always in row ``a % TILE``, so that a run repeats exactly whatever its size.
 """
 

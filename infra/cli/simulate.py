@@ -61,6 +61,7 @@ def simulate(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agent_runtime.errors import PopulationError
+    from agent_runtime.lineage import Lineage
     from agent_runtime.population import latest_mix, simulated_until_ms
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
@@ -83,7 +84,10 @@ def simulate(
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
     chosen = simulator.backend(backend)
     store = Store(dials.clickhouse, patience_s=0)
-    mix = latest_mix(store, merchant)
+    told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
+    mix = told_mix.mix
+    if told_mix.said:
+        console.print(told_mix.said, highlight=False)
     shop = _shop(simulator, merchant, events or [], gap_ms)
     plan = Plan(
         mix=mix,

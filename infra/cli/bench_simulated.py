@@ -1,0 +1,91 @@
+"""``simpersona bench simulate``, ``round-trip`` and ``follow``: simulated buyers, measured."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.report import Report
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")]
+FolderOption = Annotated[
+    Path, typer.Option(help="Where generated merchants, encoder and simulator are kept, and taken up again.")
+]
+WORLD = Path(".simpersona/bench-simulated")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the benchmarks to ``simpersona bench``."""
+    app.command()(simulate)
+    app.command()(round_trip)
+
+
+def simulate(
+    folder: FolderOption = WORLD,
+    model: Annotated[Path | None, typer.Option(help="Folder of a simulator; by default one is made.")] = None,
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions of the language model.")] = 8_000,
+    scripted_sessions: Annotated[int, typer.Option(min=1, help="Sessions of the scripted backends.")] = 60_000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads at work.")] = 2,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the fastest counts, all are reported.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sessions.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Sessions per second and per CPU-second of the local model and of the scripted backends, and their memory.
+
+    Example: simpersona bench simulate --json simulate.json
+    """
+    from bench.simulate import SimulateBench, bench_simulate
+    from bench.simulated_world import SimulatedWorldPlan, make_simulated_world
+
+    plan = SimulateBench(sessions, scripted_sessions, threads, repeats, seed)
+
+    def measure(say: "Callable[[str], None]") -> "Report":
+        chosen = model or make_simulated_world(folder, SimulatedWorldPlan(), say).simulator
+        return bench_simulate(chosen, plan, say)
+
+    run("simulate", measure, json_file)
+
+
+def round_trip(
+    folder: FolderOption = WORLD,
+    buyers: Annotated[int, typer.Option(min=1, help="Simulated buyers at every merchant held out.")] = 600,
+    backend: Annotated[str, typer.Option(help="local, markov or replay.")] = "local",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated buyers.")] = 7,
+    json_file: JsonOption = None,
+) -> None:
+    """Simulated buyers at merchants never seen, through Kafka and a worker: do they come back as who they are?
+
+    Own coarse type beside the tokeniser's ceiling, and the simulated mix against the real future one beside the real
+    past against the future; by merchant and pooled. Needs Java 17 and Maven.
+
+    Example: simpersona bench round-trip --json round-trip.json
+    """
+    import tempfile
+
+    from bench.round_trip import RoundTripPlan, bench_round_trip
+    from bench.simulated_world import SimulatedWorldPlan, make_simulated_world
+
+    plan = RoundTripPlan(buyers, backend, seed=seed)
+
+    def measure(say: "Callable[[str], None]") -> "Report":
+        world = make_simulated_world(folder, SimulatedWorldPlan(), say)
+        with tempfile.TemporaryDirectory(prefix="simpersona-bench-") as scratch:
+            return bench_round_trip(Path(scratch), world, plan, say)[0]
+
+    run("round-trip", measure, json_file)
+
+
+def run(name: str, measure: "Callable[[Callable[[str], None]], Report]", json_file: Path | None) -> None:
+    """Measure with progress on standard error, print the report and write it where asked."""
+    import time
+
+    from rich.console import Console
+
+    console, start = Console(stderr=True), time.monotonic()
+    report = measure(lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False))
+    report.print(Console(), f"bench {name}")
+    if json_file is not None:
+        report.write(json_file)
