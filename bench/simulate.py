@@ -15,11 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from agent_runtime.cost import Prices, preview
+from agent_runtime.endpoint import Address, Endpoint
 from agent_runtime.rollout import Span, play
 from agent_runtime.simulator import LOCAL, MARKOV, REPLAY, load_simulator
 from agent_runtime.storefront import Storefront
 from bench.report import Report
 from infra.errors import BenchError
+from schemas.settings import settings
 
 #: Any week.
 _START_MS = 1_764_000_000_000
@@ -30,6 +33,9 @@ _WARM_UP = 256
 _MIB = 1024.0
 #: Batches that keep every thread at work to the end.
 _BATCHES_PER_THREAD = 4
+_PREVIEWED = 1_000
+#: Prices of a million tokens told and answered, for orientation: a small and a large model's.
+_EXAMPLE_PRICES = ((0.15, 0.6), (2.5, 10.0))
 _LARGEST_BATCH = {LOCAL: 256, MARKOV: 1_024, REPLAY: 1_024}
 
 
@@ -70,7 +76,25 @@ def bench_simulate(simulator: Path, plan: SimulateBench, say: Callable[[str], No
         report.add(f"{name}_events_per_session", measured.events / sessions, "events")
         report.add(f"{name}_memory", measured.memory_mib, "MiB")
         report.add(f"{name}_memory_while_playing", measured.memory_mib - measured.before_mib, "MiB")
+    _preview(report, simulator, plan)
     return report
+
+
+def _preview(report: Report, simulator: Path, plan: SimulateBench) -> None:
+    """Add what an API model would be asked for the same buyers; money at the prices of the settings."""
+    known, dials = load_simulator(simulator), settings()
+    endpoint = Endpoint(Address(dials.endpoint, dials.endpoint_model), known.chain(), {})
+    codes = np.arange(len(known.vocabulary.code_paths), dtype=np.int32)
+    prices = Prices(dials.endpoint_price_in, dials.endpoint_price_out)
+    span = Span(_START_MS, _START_MS + _WEEK_MS)
+    asked = preview(endpoint, Storefront(next(iter(known.shops.values()))), codes, span, _GAP_MS, prices, _PREVIEWED)
+    report.add("api_requests_per_1000_buyers", asked.requests, "requests")
+    report.add("api_input_tokens_per_1000_buyers", asked.input_tokens, "tokens")
+    report.add("api_output_tokens_per_1000_buyers", asked.output_tokens, "tokens")
+    report.add("api_cost_per_1000_buyers", asked.cost, "at the prices set")
+    for told, answered in _EXAMPLE_PRICES:
+        cost = (asked.input_tokens * told + asked.output_tokens * answered) / 1e6
+        report.add(f"api_cost_per_1000_buyers_at_{told:g}_and_{answered:g}", cost, "per million tokens in, out")
 
 
 def _in_a_process(simulator: Path, name: str, sessions: int, plan: SimulateBench) -> Measured:

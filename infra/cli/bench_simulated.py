@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the benchmarks to ``simpersona bench``."""
     app.command()(simulate)
     app.command()(round_trip)
+    app.command()(follow)
 
 
 def simulate(
@@ -76,6 +77,37 @@ def round_trip(
             return bench_round_trip(Path(scratch), world, plan, say)[0]
 
     run("round-trip", measure, json_file)
+
+
+def follow(
+    folder: FolderOption = WORLD,
+    half_life: Annotated[float, typer.Option(min=0.01, help="Half-life of the mix, in hours of event time.")] = 1.0,
+    before: Annotated[float, typer.Option(min=0.1, help="Hours of event time before the drift.")] = 2.0,
+    after: Annotated[float, typer.Option(min=0.1, help="Hours of event time after it.")] = 5.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Events per second of event time.")] = 1.5,
+    speed: Annotated[float, typer.Option(min=1, help="Event time per clock time.")] = 180.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the traffic.")] = 3,
+    json_file: JsonOption = None,
+) -> None:
+    """Plant a drift in live traffic: seconds and sessions until `simpersona agents` has followed it.
+
+    Needs Java 17 and Maven.
+
+    Example: simpersona bench follow --half-life 6 --after 24 --json follow.json
+    """
+    import tempfile
+
+    from bench.follow import FollowPlan, bench_follow
+    from bench.simulated_world import SimulatedWorldPlan, make_simulated_world
+
+    plan = FollowPlan(before, after, rate, speed, round(half_life * 3_600_000), seed=seed)
+
+    def measure(say: "Callable[[str], None]") -> "Report":
+        world = make_simulated_world(folder, SimulatedWorldPlan(), say)
+        with tempfile.TemporaryDirectory(prefix="simpersona-bench-") as scratch:
+            return bench_follow(Path(scratch), world, plan, say)
+
+    run("follow", measure, json_file)
 
 
 def run(name: str, measure: "Callable[[Callable[[str], None]], Report]", json_file: Path | None) -> None:

@@ -30,7 +30,8 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and times give equal runs.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
     backend: Annotated[
-        str, typer.Option(help="local: the language model; markov: the scripted chain; replay: real sessions.")
+        str,
+        typer.Option(help="local: the language model; markov, replay: scripted; openai: a model at an endpoint."),
     ] = "local",
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows a storefront the simulator was not trained on.")
@@ -41,6 +42,9 @@ def simulate(
     hours: Annotated[float, typer.Option(min=0.01, help="Event time over which sessions begin.")] = 24.0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the sessions to come back encoded.")] = 0.0,
     threads: Annotated[int, typer.Option(min=1, help="Threads at work; the run is the same with any.")] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --backend openai: do not ask whether the price is right.")
+    ] = False,
     manifest: Annotated[
         Path | None, typer.Option(help="Repeat the run of this manifest, or of this --json file; nothing is sent.")
     ] = None,
@@ -60,6 +64,7 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from agent_runtime.endpoint import Endpoint
     from agent_runtime.errors import PopulationError
     from agent_runtime.lineage import Lineage
     from agent_runtime.population import latest_mix, simulated_until_ms
@@ -67,6 +72,7 @@ def simulate(
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.simulator import load_simulator
     from infra.cli.simulate_again import again, told, written
+    from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
     from schemas.settings import settings
     from streams.session_settings import session_rules
     from streams.sink import Sink
@@ -82,7 +88,7 @@ def simulate(
         return
     if not merchant:
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
-    chosen = simulator.backend(backend)
+    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
     store = Store(dials.clickhouse, patience_s=0)
     told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
     mix = told_mix.mix
@@ -101,6 +107,10 @@ def simulate(
         gap_ms=gap_ms,
         lateness_ms=rules.allowed_lateness_ms,
     )
+    if isinstance(chosen, Endpoint):
+        console.print(price(chosen, plan, shop), highlight=False)
+        if not yes:
+            typer.confirm("Start the run?", abort=True, err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = time.perf_counter()
     with Progress(*columns, console=console) as bar:
@@ -113,6 +123,8 @@ def simulate(
         write_down(Sink(store), plan, played.sessions)
         clicks = send(publisher, plan, shop, played.sessions)
     result = told(plan, played, clicks, seconds)
+    if isinstance(chosen, Endpoint):
+        result["endpoint"] = asdict(chosen.tally)
     if out is not None:
         written(out, plan, shop, played)
     if wait > 0:

@@ -22,11 +22,15 @@ def again(
 
     Raises PopulationError when the file is no manifest, ModelError or ShopError when simulator or storefront differ.
     """
+    from agent_runtime.errors import ModelError
     from agent_runtime.simulation import simulate
+    from infra.cli.simulate_endpoint import OPENAI
 
     plan = read_plan(manifest)
     shop = shop_of(plan.mix.merchant_id, plan.gap_ms)
     plan.check(simulator.version, shop)
+    if plan.backend == OPENAI:
+        raise ModelError(f"{manifest}: its buyers were played by an endpoint, which no manifest can repeat.")
     began = time.perf_counter()
     played = simulate(plan, simulator.vocabulary, simulator.backend(plan.backend), shop, threads=threads)
     seconds = time.perf_counter() - began
