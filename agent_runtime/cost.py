@@ -52,7 +52,7 @@ def preview(
     endpoint: Endpoint, storefront: Storefront, codes: I32, span: Span, gap_ms: int, prices: Prices, buyers: int
 ) -> Preview:
     """Return what ``buyers`` of the types ``codes`` (n,), drawn again and again, would take."""
-    sample = np.resize(codes, min(SAMPLED, max(len(codes), 1)))
+    sample = np.resize(codes, SAMPLED)
     played = play(endpoint.chain, endpoint.vocabulary, storefront, np.arange(len(sample)), sample, span, 0, gap_ms)
     requests = told = answered = 0.0
     for session in played.sessions:
