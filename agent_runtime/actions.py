@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 
+import numba as nb
 import numpy as np
 
 from agent_runtime.errors import TraceError
@@ -107,6 +108,7 @@ def pace_of(gap_ms: int) -> int:
     return int(np.searchsorted(_PACE_BOUNDS_MS, gap_ms, side="right"))
 
 
+@nb.njit(cache=True, nogil=True)
 def gap_ms_of(pace: int, unit: float, longest_ms: int) -> int:
     """Return a pause of bucket ``pace``: log-uniform within it, at ``unit`` of [0, 1), at most ``longest_ms``."""
     low = PACE_FLOOR_MS if pace == 0 else float(_PACE_BOUNDS_MS[pace - 1])

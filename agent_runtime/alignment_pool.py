@@ -12,7 +12,7 @@ from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures
 from agent_runtime.early_types import EarlyTypes
 from agent_runtime.held_out import HeldOut, record
 from agent_runtime.population import Mix
-from agent_runtime.simulator import LOCAL, MARKOV, load_simulator
+from agent_runtime.simulator import load_simulator
 from agent_runtime.strict import by_earlier_session, by_first_events
 from agent_runtime.yardsticks import mix_of
 from encoders.serving import Encoder
@@ -56,10 +56,10 @@ class Stage:
         self.plan = plan
         self.earlier = None if casting.earlier is None else _player(casting.earlier, typed=True)
         self.cast = Cast(
-            persona=Player(simulator.backend(LOCAL), simulator.vocabulary),
+            persona=Player(simulator.model(), simulator.vocabulary),
             encoder=encoder,
             others={name: _player(folder, typed=False) for name, folder in casting.others.items()},
-            chain=Player(simulator.backend(MARKOV), simulator.vocabulary),
+            chain=Player(simulator.chain(), simulator.vocabulary),
             training=recorded,
             training_flags=tuple(flags),
         )
@@ -136,7 +136,7 @@ def fingerprint(casting: Casting, plan: AlignmentPlan) -> str:
 
 def _player(folder: Path, typed: bool) -> Player:
     simulator = load_simulator(folder)
-    return Player(simulator.backend(LOCAL), simulator.vocabulary, typed)
+    return Player(simulator.model(), simulator.vocabulary, typed)
 
 
 def _keep(folder: Path, merchant: str, figures: dict[str, Figures]) -> dict[str, Figures]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent_runtime.adapter import Adapted, Adapter, fit_biases
+from agent_runtime.adapter import Adapter, adapted, fit_biases
 from agent_runtime.alignment import code_divergence, measures
 from agent_runtime.backends import Backend
 from agent_runtime.behaviour import Behaviour, of_played
@@ -218,7 +218,7 @@ class Comparison:
         return decisions(player.backend, player.vocabulary, [rows[row] for row in spread], self.held.shop.capabilities)
 
     def played(self, player: Player, codes: I32, adapter: Adapter | None, turn: int = 0) -> list[PlayedSession]:
-        backend = player.backend if adapter is None else Adapted(player.backend, player.vocabulary, adapter)
+        backend = player.backend if adapter is None else adapted(player.backend, player.vocabulary, adapter)
         return play(
             backend,
             player.vocabulary,

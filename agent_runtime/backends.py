@@ -4,12 +4,13 @@ A trained language model, a Markov chain without any model, or a test's own rule
 """
 
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from agent_runtime.vocabulary import TRAITS, Tokens, Vocabulary
+from schemas.events import I32, I64
 
 Scores = npt.NDArray[np.float32]
 
@@ -23,6 +24,30 @@ class Backend(Protocol):
         tokens  (B, T) int64, everything said so far, rows of equal length; finished rows go on with padding. Called
         once a step, with one column more each time, always with the same number of rows.
         """
+        ...
+
+
+class Cast(Protocol):
+    """Decides for certain shoppers, from their arrival to their leaving; for one thread at a time."""
+
+    def scores(self, tokens: Tokens, rows: I64) -> Scores:
+        """Return the scores of ``rows`` (n,) of ``tokens`` (B, T), (n, V) float32.
+
+        Called once a step, with one column more each time; ``rows`` are those still in the shop, rising, always some of
+        those of the call before.
+        """
+        ...
+
+
+@runtime_checkable
+class Rowwise(Protocol):
+    """A backend that answers a row by that row alone, to the last bit, whatever stands beside it.
+
+    Its crowds may be cut and thinned out in any way; one without this is played in tiles of one fixed shape.
+    """
+
+    def cast(self, seed: int, agents: I64, codes: I32) -> Cast:
+        """Return what decides for these shoppers, (B,) each: row ``r`` of its tokens is ``agents[r]``."""
         ...
 
 

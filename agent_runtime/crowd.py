@@ -1,10 +1,12 @@
 """All merchants' living populations together: one clock, one topic, one book of who came."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-from agent_runtime.backends import Backend
+from agent_runtime.backends import Backend, Rowwise
+from agent_runtime.errors import ModelError, ShopError
+from agent_runtime.lineage import Translated
 from agent_runtime.live import LivePopulation, seed_of
 from agent_runtime.population import Mix
 from agent_runtime.publish import ClickPublisher
@@ -34,40 +36,52 @@ class Crowd:
     def __init__(
         self,
         simulator: Simulator,
-        backend: Backend,
+        backend: Backend | Rowwise,
         shops: Mapping[str, Shop],
         sink: RunSink,
         rules: CrowdRules,
         start_ms: int,
+        told: Callable[[Mix], Translated],
     ) -> None:
         self.populations: dict[str, LivePopulation] = {}
         self.sessions = self.clicks = self.mixes = 0
         self._simulator, self._backend, self._shops = simulator, backend, shops
         self._sink, self._rules = sink, rules
+        self._told = told
         self._start_ms = self._now_ms = start_ms
         self._manifests: dict[str, str] = {}
-        self._passed_over: set[tuple[str, str]] = set()
+        self._said: set[tuple[str, str, str]] = set()
 
     def follow(self, mix: Mix) -> list[str]:
         """Take over a merchant's latest mix, opening its population at the first; return warnings, each once.
 
-        A mix of another codebook, or of a shop the simulator never saw, is passed over: the population there goes on
-        as it was.
+        A mix of another codebook goes on in the types that the simulator knows. One of a codebook from which no map
+        leads there, or of a shop the simulator never saw, is passed over: the population there goes on as it was.
         """
         if self._rules.merchants and mix.merchant_id not in self._rules.merchants:
             return []
-        reason = self._reason_against(mix)
-        if reason:
-            known = (mix.merchant_id, mix.codebook_version) in self._passed_over
-            self._passed_over.add((mix.merchant_id, mix.codebook_version))
-            return [] if known else [reason]
+        version = mix.codebook_version
+        try:
+            if mix.merchant_id not in self._shops:
+                raise ShopError(f"{mix.merchant_id}: its storefront has not been seen; show it with --events.")
+            told = self._told(mix)
+        except (ModelError, ShopError) as error:
+            return self._once((mix.merchant_id, version, "passed over"), str(error))
+        mix, said = told.mix, told.said
         self.mixes += 1
         population = self.populations.get(mix.merchant_id)
         if population is None:
             self.populations[mix.merchant_id] = self._open(mix)
         else:
             population.follow(mix)
-        return []
+        return self._once((mix.merchant_id, version, "told"), said)
+
+    def _once(self, about: tuple[str, str, str], sentence: str) -> list[str]:
+        """Return a sentence if there is one and nothing was said about this merchant, codebook and matter before."""
+        if not sentence or about in self._said:
+            return []
+        self._said.add(about)
+        return [sentence]
 
     def step(self, now_ms: int, publisher: ClickPublisher) -> None:
         """Let event time pass up to ``now_ms``: newcomers are written down, due clicks sent, time promised.
@@ -89,16 +103,6 @@ class Crowd:
         self.clicks += publisher.send(due)
         publisher.promise(now_ms)
         publisher.flush()
-
-    def _reason_against(self, mix: Mix) -> str:
-        if mix.codebook_version != self._simulator.codebook_version:
-            return (
-                f"{mix.merchant_id}: its mix is of codebook {mix.codebook_version}, the simulator knows "
-                f"{self._simulator.codebook_version}; finetune it with that encoder."
-            )
-        if mix.merchant_id not in self._shops:
-            return f"{mix.merchant_id}: its storefront has not been seen; show it with --events."
-        return ""
 
     def _open(self, mix: Mix) -> LivePopulation:
         rules, merchant_id = self._rules, mix.merchant_id

@@ -36,6 +36,8 @@ class Purpose(IntEnum):
     START = 8
     PERSONA = 9
     ARRIVALS = 10
+    COUPLED = 11
+    REPLAY = 12
 
 
 def _mix(word: int) -> int:

@@ -23,5 +23,9 @@ class PopulationError(AgentError):
     """There is no mix of buyer types to draw from, or the store that holds it cannot be read."""
 
 
+class EndpointError(AgentError):
+    """The model behind an endpoint does not answer, or no endpoint is set."""
+
+
 class PublishError(AgentError):
     """The broker does not take the simulated clicks."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import poisson
 
-from agent_runtime.backends import Backend
+from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.draws import Purpose, draw
 from agent_runtime.population import Mix, sampled
 from agent_runtime.rollout import Span, play
@@ -44,7 +44,7 @@ class LivePopulation:
 
     run_id: str
     vocabulary: Vocabulary
-    backend: Backend
+    backend: Backend | Rowwise
     shop: Shop
     mix: Mix
     rate_per_ms: float

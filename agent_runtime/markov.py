@@ -15,6 +15,7 @@ from agent_runtime.actions import ACTIONS, MOMENTS, PACES
 from agent_runtime.backends import Kind, Scores, kind_at
 from agent_runtime.traces import Traces
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
+from schemas.events import I32, I64
 from schemas.taxonomy import DEVICES, REFERRERS
 
 F32 = npt.NDArray[np.float32]
@@ -81,6 +82,10 @@ class MarkovChain:
                 scores[:, vocabulary.leave - vocabulary.offset] = np.log(chances[:, _LEAVE])
         return scores
 
+    def cast(self, seed: int, agents: I64, codes: I32) -> "_Walkers":
+        """Return what decides for these shoppers; see ``Rowwise``."""
+        return _Walkers(self)
+
     def save(self, path: Path) -> None:
         """Write the tables as one NumPy archive."""
         tables = {name: getattr(self, name) for name in ("device", "referrer", "moment", "first", "nxt", "pace")}
@@ -91,6 +96,17 @@ class MarkovChain:
         """Return the chain of ``save``."""
         with np.load(path, allow_pickle=False) as tables:
             return MarkovChain(vocabulary, **{name: tables[name] for name in tables.files})
+
+
+class _Walkers:
+    """A ``Cast``: the chain keeps nothing of anybody."""
+
+    def __init__(self, chain: MarkovChain) -> None:
+        self._chain = chain
+
+    def scores(self, tokens: Tokens, rows: I64) -> Scores:
+        """Return the chain's scores of the rows still in the shop."""
+        return self._chain.scores(tokens[rows])
 
 
 def fit_markov(traces: Traces, vocabulary: Vocabulary) -> MarkovChain:

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from agent_runtime.backends import Backend
-from agent_runtime.errors import ModelError, PopulationError
+from agent_runtime.backends import Backend, Rowwise
+from agent_runtime.errors import ModelError, PopulationError, ShopError
 from agent_runtime.fidelity import Fidelity, fidelity
+from agent_runtime.played import Played
 from agent_runtime.population import Mix, Reader, quotas
 from agent_runtime.publish import ClickPublisher
-from agent_runtime.rollout import TILE, Played, Span, play
+from agent_runtime.rollout import BATCH, TILE, Span, play
 from agent_runtime.session import PlayedSession, click_events, client_id
 from agent_runtime.shop import Shop
 from agent_runtime.storefront import Storefront
@@ -65,6 +66,33 @@ class Plan:
         """Return the manifest from which the run can be repeated."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @staticmethod
+    def of(manifest: Mapping[str, Any]) -> "Plan":
+        """Return the plan of a manifest. Raises PopulationError when it is none, or a living population's."""
+        if manifest.get("live"):
+            raise PopulationError("The manifest is that of a living population, which follows the clock; name a run's.")
+        try:
+            mix = dict(manifest["mix"])
+            weights = {int(code): float(weight) for code, weight in mix["weights"].items()}
+            return Plan(**{**manifest, "mix": Mix(**{**mix, "weights": weights})})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PopulationError(f"The manifest is not that of a simulation run ({error!r}).") from error
+
+    def check(self, simulator_version: str, shop: Shop) -> None:
+        """Raise ModelError or ShopError when a run with these could not be the one that was planned."""
+        if simulator_version != self.simulator_version:
+            raise ModelError(
+                f"The manifest's run was made by simulator {self.simulator_version}, this one is {simulator_version}; "
+                "name the folder of that one with --model."
+            )
+        if shop_hash(shop) != self.shop_hash:
+            raise ShopError(
+                f"The storefront of {shop.merchant_id} is not as it was in the manifest's run; show it with --events "
+                "from the same log."
+            )
+        if self.tile != TILE:
+            raise ModelError(f"The manifest's run was played in tiles of {self.tile}, here they are of {TILE}.")
+
 
 def run_name(manifest: str) -> str:
     """Return the id of a run with this manifest."""
@@ -88,11 +116,15 @@ def check_codebooks(vocabulary: Vocabulary, mix: Mix) -> None:
 def simulate(
     plan: Plan,
     vocabulary: Vocabulary,
-    backend: Backend,
+    backend: Backend | Rowwise,
     shop: Shop,
     done: Callable[[int], None] = lambda _: None,
+    batch: int = BATCH,
+    threads: int = 1,
 ) -> Played:
     """Play a plan's crowd and return its sessions; touches neither broker nor store.
+
+    The result is the same with any ``batch`` and ``threads``.
 
     ``done`` is told shoppers as they finish. Raises ModelError when the codebooks differ, PopulationError when the
     plan asks for no buyers, ShopError when the shop cannot be walked.
@@ -103,8 +135,9 @@ def simulate(
     span = Span(plan.start_ms, plan.start_ms + plan.span_ms)
     codes = quotas(plan.mix, plan.buyers, plan.seed)
     return play(
-        backend, vocabulary, Storefront(shop), np.arange(plan.buyers), codes, span, plan.seed, plan.gap_ms, done
-    )
+        backend, vocabulary, Storefront(shop), np.arange(plan.buyers), codes, span, plan.seed, plan.gap_ms, done,
+        batch=batch, threads=threads,
+    )  # fmt: skip
 
 
 def closing_ms(plan: Plan, sessions: Sequence[PlayedSession]) -> int:
@@ -154,13 +187,17 @@ def session_rows(run_id: str, merchant_id: str, sessions: Sequence[PlayedSession
     ]
 
 
-def send(publisher: ClickPublisher, plan: Plan, shop: Shop, sessions: Sequence[PlayedSession]) -> int:
-    """Send a run's clicks in event-time order, close its sessions, and return the number of clicks."""
+def clicks_of(plan: Plan, shop: Shop, sessions: Sequence[PlayedSession]) -> list[dict[str, object]]:
+    """Return a run's clicks as ClickEvents, in event-time order."""
     clicks = [
         click for session in sessions for click in click_events(session, plan.run_id, shop.merchant_id, shop.currency)
     ]
-    clicks.sort(key=_when)
-    count = publisher.send(clicks)
+    return sorted(clicks, key=_when)
+
+
+def send(publisher: ClickPublisher, plan: Plan, shop: Shop, sessions: Sequence[PlayedSession]) -> int:
+    """Send a run's clicks in event-time order, close its sessions, and return the number of clicks."""
+    count = publisher.send(clicks_of(plan, shop, sessions))
     publisher.promise(closing_ms(plan, sessions))
     publisher.flush()
     return count

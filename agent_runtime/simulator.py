@@ -3,6 +3,7 @@
 model/            what ``save_pretrained`` writes (absent when only the scripted chain was fitted)
 vocabulary.json   the words, with the codebook they belong to
 markov.npz        the scripted chain
+sessions.npz      training sessions to be played again
 shops.jsonl       the storefronts of the merchants it was trained on
 manifest.json     codebook version, model version, hashes of all other files, seeds, figures, library versions
 """
@@ -16,18 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_runtime.backends import Backend
+from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.errors import ModelError
 from agent_runtime.markov import MarkovChain
+from agent_runtime.replay import Repertoire
 from agent_runtime.shop import Shop, read_shops, write_shops
 from agent_runtime.vocabulary import Vocabulary
 
 MANIFEST_FILE, VOCABULARY_FILE, CHAIN_FILE, SHOPS_FILE = "manifest.json", "vocabulary.json", "markov.npz", "shops.jsonl"
+SESSIONS_FILE = "sessions.npz"
 MODEL_FOLDER = "model"
 
 #: The backends a command can name.
-LOCAL, MARKOV = "local", "markov"
-BACKENDS = (LOCAL, MARKOV)
+LOCAL, MARKOV, REPLAY = "local", "markov", "replay"
+BACKENDS = (LOCAL, MARKOV, REPLAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +48,32 @@ class Simulator:
         """The codebook whose buyer types it knows."""
         return self.vocabulary.codebook_version
 
-    def backend(self, name: str) -> Backend:
-        """Return the backend of that name. Raises ModelError for an unknown one or a language model that is not there.
-
-        Only ``local`` imports torch.
-        """
+    def backend(self, name: str) -> Backend | Rowwise:
+        """Return the backend of that name. Raises ModelError for an unknown one, or for one that is not there."""
         if name == MARKOV:
-            return MarkovChain.load(self.folder / CHAIN_FILE, self.vocabulary)
+            return self.chain()
+        if name == REPLAY:
+            if not (self.folder / SESSIONS_FILE).is_file():
+                raise ModelError(f"{self.folder}: holds no training sessions to replay; finetune anew.")
+            return Repertoire.load(self.folder / SESSIONS_FILE, self.vocabulary)
         if name != LOCAL:
-            raise ModelError(f"--backend {name}: not known; choose {' or '.join(BACKENDS)}.")
+            raise ModelError(f"--backend {name}: not known; choose {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+        return self.model()
+
+    def chain(self) -> MarkovChain:
+        """Return the scripted chain."""
+        return MarkovChain.load(self.folder / CHAIN_FILE, self.vocabulary)
+
+    def model(self) -> Backend:
+        """Return the language model. Raises ModelError when there is none. Only one of another kind imports torch."""
         if not (self.folder / MODEL_FOLDER).is_dir():
-            raise ModelError(f"{self.folder}: holds no language model, only the scripted chain; choose {MARKOV}.")
+            raise ModelError(
+                f"{self.folder}: holds no language model, only the scripted backends; choose {MARKOV} or {REPLAY}."
+            )
+        from agent_runtime.small_llama import load_small_llama
+
+        if (small := load_small_llama(self.folder / MODEL_FOLDER, self.vocabulary)) is not None:
+            return small
         from agent_runtime.local_model import load_local_model
 
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
@@ -82,11 +100,12 @@ def write_simulator(
     shops: Sequence[Shop],
     model: Any | None,
     fields: Mapping[str, Any],
+    sessions: Repertoire | None = None,
 ) -> str:
     """Write a simulator's folder as one step and return its version, a name made from its content.
 
-    ``model`` is a transformers model, or None. A simulator that is there already is replaced. Raises ModelError when
-    ``folder`` holds something else or cannot be written.
+    ``model`` is a transformers model, or None; ``sessions`` are what the backend ``replay`` plays again. A simulator
+    that is there already is replaced. Raises ModelError when ``folder`` holds something else or cannot be written.
     """
     check_target(folder)
     try:
@@ -98,6 +117,8 @@ def write_simulator(
             (fresh / VOCABULARY_FILE).write_text(json.dumps(vocabulary.to_json(), indent=1) + "\n")
             chain.save(fresh / CHAIN_FILE)
             write_shops(fresh / SHOPS_FILE, shops)
+            if sessions is not None:
+                sessions.save(fresh / SESSIONS_FILE)
             if model is not None:
                 model.save_pretrained(fresh / MODEL_FOLDER)
             files = _hashes(fresh)

@@ -12,6 +12,7 @@ import torch
 from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_of, tiny_model
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
+from agent_runtime.replay import repertoire
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import write_simulator
 from agent_runtime.traces import token_rows
@@ -58,7 +59,9 @@ def train_simulator(
         traces, words = traces.untyped(), vocabulary.untyped()
     flags = [shops[merchant].capabilities.flags() for merchant in traces.merchants]
     model = tiny_model(words, recipe.shape, options.seed)
-    trained = finetune(model, words, token_rows(traces, words, flags), options, device, on_step)
+    rows = token_rows(traces, words, flags)
+    trained = finetune(model, words, rows, options, device, on_step)
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
-    write_simulator(folder, words, fit_markov(traces, words), list(shops.values()), trained.model.cpu(), fields)
+    again = repertoire(rows, traces.code, words, options.seed)
+    write_simulator(folder, words, fit_markov(traces, words), list(shops.values()), trained.model.cpu(), fields, again)
     return trained.figures

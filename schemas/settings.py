@@ -26,6 +26,13 @@ class Settings(BaseSettings):
     data: Path = Field(Path("../shared/data"), description="Folder of real click logs, for the tests that use them.")
     schema_registry: str = Field("", description="Confluent-compatible registry URL; empty uses the packaged schemas.")
 
+    endpoint: str = Field("", description="OpenAI-compatible URL of the backend `openai`, up to and with /v1.")
+    endpoint_model: str = Field("", description="Model that the endpoint is asked for.")
+    endpoint_key: str = Field("", description="Key of the endpoint; empty sends none.")
+    endpoint_at_once: int = Field(16, ge=1, description="Requests to the endpoint under way at the same time.")
+    endpoint_price_in: float = Field(0.0, ge=0, description="Price of a million tokens told to the endpoint's model.")
+    endpoint_price_out: float = Field(0.0, ge=0, description="Price of a million tokens that it answers.")
+
     group: str = Field("simpersona", description="Consumer group of the workers, also the Faust app's id.")
     catalogue: Path | None = Field(None, description="Catalogue file (Parquet) that the demo storefront shows.")
     pseudonym_secret: str = Field(

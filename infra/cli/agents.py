@@ -18,7 +18,9 @@ WINDOW_S = 10.0
 @app.command()
 def agents(
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
-    backend: Annotated[str, typer.Option(help="local: the language model; markov: the scripted chain.")] = "local",
+    backend: Annotated[
+        str, typer.Option(help="local: the language model; markov: the scripted chain; replay: real sessions.")
+    ] = "local",
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows storefronts the simulator was not trained on.")
     ] = None,
@@ -41,6 +43,7 @@ def agents(
     from rich.console import Console
 
     from agent_runtime.crowd import Crowd, CrowdRules
+    from agent_runtime.lineage import Lineage
     from agent_runtime.population import simulated_until_ms
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.shop import observe_shops
@@ -77,6 +80,7 @@ def agents(
             merchants=frozenset(merchant or []),
         ),
         start_ms,
+        Lineage(store, simulator.codebook_version),
     )
     began = time.monotonic()
     try:

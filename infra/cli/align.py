@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent_runtime.alignment_pool import Casting
+    from agent_runtime.alignment_run import AlignmentPlan
     from agent_runtime.alignment_table import AlignmentTable, Estimate
 
 app = typer.Typer()
@@ -34,6 +38,9 @@ def align(
     derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
     processes: Annotated[int, typer.Option(min=1, help="Merchants compared at the same time.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal figures.")] = 0,
+    record: Annotated[
+        bool, typer.Option("--record", help="Also write the figures to the store's table alignment_scores.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file as JSON.")] = None,
 ) -> None:
     """Cut each merchant's log in the middle; simulate from the past half's mix, measure on the future half.
@@ -94,10 +101,40 @@ def align(
             lambda merchant: bar.advance(task),
         )
     table = AlignmentTable(results, seed)
+    if record:
+        _record(casting, plan, results, table)
     _report(table, len(held))
     if json_file is not None:
         found = {"comparison": fingerprint(casting, plan), "merchants": results, "means": _means(table)}
         json_file.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _record(
+    casting: "Casting",
+    plan: "AlignmentPlan",
+    results: "Mapping[str, Mapping[str, Mapping[str, float]]]",
+    table: "AlignmentTable",
+) -> None:
+    """Write the crowd's own figures, with their floors, under a name made from what was compared."""
+    import hashlib
+    import time
+
+    from agent_runtime.alignment_pool import fingerprint
+    from agent_runtime.alignment_run import OURS
+    from agent_runtime.alignment_scores import measured_of, score_rows
+    from schemas.settings import settings
+    from streams.sink import Sink
+    from streams.store import Store
+
+    compared = json.dumps([fingerprint(casting, plan), sorted(results)], sort_keys=True, default=str)
+    run_id = f"align-{hashlib.sha256(compared.encode()).hexdigest()[:12]}"
+    store = Store(settings().clickhouse)
+    try:
+        sink = Sink(store)
+        sink.alignment_scores(score_rows(run_id, measured_of(results, table, OURS), round(time.time() * 1000)))
+        sink.flush()
+    finally:
+        store.close()
 
 
 def _named(pairs: list[str]) -> dict[str, Path]:

@@ -4,9 +4,10 @@ import typer
 
 from infra.cli.bench_align import align
 from infra.cli.bench_encoder import adapt, drift, encoder, real
+from infra.cli.bench_simulated import follow, round_trip, simulate
 from infra.cli.bench_stream import latency, state, stream
 
 app = typer.Typer(no_args_is_help=True, help="Measure, beside the peers, and print figures as JSON.")
 
-for command in (stream, latency, state, encoder, align, adapt, real, drift):
+for command in (stream, latency, state, encoder, adapt, real, drift, align, simulate, round_trip, follow):
     app.command()(command)

@@ -53,6 +53,7 @@ def finetune(
 
     from agent_runtime.errors import ModelError
     from agent_runtime.markov import fit_markov
+    from agent_runtime.replay import repertoire
     from agent_runtime.shop import observe_shops
     from agent_runtime.simulator import check_target, write_simulator
     from agent_runtime.traces import read_traces, token_rows
@@ -96,8 +97,9 @@ def finetune(
         )
         fields |= trained
     else:
-        fields["figures"] = {"training_sessions": float(len(token_rows(traces, vocabulary, flags)))}
-    version = write_simulator(out, vocabulary, fit_markov(traces, vocabulary), shops, model, fields)
+        fields["figures"] = {"training_sessions": float(len(traces))}
+    again = repertoire(token_rows(traces, vocabulary, flags), traces.code, vocabulary, seed)
+    version = write_simulator(out, vocabulary, fit_markov(traces, vocabulary), shops, model, fields, again)
     _report(out, version, fields)
     if json_file is not None:
         report = {"simulator_version": version, "codebook_version": known.version, **fields}

@@ -25,11 +25,14 @@ _ASK_EVERY_S = 0.5
 
 @app.command()
 def simulate(
-    merchant: Annotated[str, typer.Option(help="Merchant whose latest mix and storefront are used.")],
+    merchant: Annotated[str, typer.Option(help="Merchant whose latest mix and storefront are used.")] = "",
     buyers: Annotated[int, typer.Option(min=1, help="Number of simulated buyers, one session each.")] = 500,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and times give equal runs.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
-    backend: Annotated[str, typer.Option(help="local: the language model; markov: the scripted chain.")] = "local",
+    backend: Annotated[
+        str,
+        typer.Option(help="local: the language model; markov, replay: scripted; openai: a model at an endpoint."),
+    ] = "local",
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows a storefront the simulator was not trained on.")
     ] = None,
@@ -38,6 +41,14 @@ def simulate(
     ] = None,
     hours: Annotated[float, typer.Option(min=0.01, help="Event time over which sessions begin.")] = 24.0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the sessions to come back encoded.")] = 0.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads at work; the run is the same with any.")] = 1,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --backend openai: do not ask whether the price is right.")
+    ] = False,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Repeat the run of this manifest, or of this --json file; nothing is sent.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the clicks to this file, as an event log.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")] = None,
 ) -> None:
     """Draw buyers from a merchant's latest mix, walk them through its storefront, and send their clicks to Kafka.
@@ -45,15 +56,23 @@ def simulate(
     The clicks go to their own topic, clicks.simulated. Runs follow each other in event time; let one finish before the
     next is started.
 
+    With --manifest a run is repeated exactly, without store or broker: same simulator, same mix, same clicks. Its event
+    times have passed, so it is only written down (--out), not sent.
+
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from agent_runtime.endpoint import Endpoint
+    from agent_runtime.errors import PopulationError
+    from agent_runtime.lineage import Lineage
     from agent_runtime.population import latest_mix, simulated_until_ms
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.simulator import load_simulator
+    from infra.cli.simulate_again import again, told, written
+    from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
     from schemas.settings import settings
     from streams.session_settings import session_rules
     from streams.sink import Sink
@@ -63,9 +82,18 @@ def simulate(
     rules = session_rules(dials)
     gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
     simulator = load_simulator(model or dials.simulator)
-    chosen = simulator.backend(backend)
+    if manifest is not None:
+        repeated = again(manifest, simulator, lambda of, gap: _shop(simulator, of, events or [], gap), threads, out)
+        _finish(repeated, json_file)
+        return
+    if not merchant:
+        raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
+    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
     store = Store(dials.clickhouse, patience_s=0)
-    mix = latest_mix(store, merchant)
+    told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
+    mix = told_mix.mix
+    if told_mix.said:
+        console.print(told_mix.said, highlight=False)
     shop = _shop(simulator, merchant, events or [], gap_ms)
     plan = Plan(
         mix=mix,
@@ -79,34 +107,31 @@ def simulate(
         gap_ms=gap_ms,
         lateness_ms=rules.allowed_lateness_ms,
     )
+    if isinstance(chosen, Endpoint):
+        console.print(price(chosen, plan, shop), highlight=False)
+        if not yes:
+            typer.confirm("Start the run?", abort=True, err=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began = time.perf_counter()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"buyers at {merchant}", total=buyers)
-        played = simulate(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+        played = simulate(
+            plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count), threads=threads
+        )
     seconds = time.perf_counter() - began
     with ClickPublisher(dials.kafka) as publisher:
         write_down(Sink(store), plan, played.sessions)
         clicks = send(publisher, plan, shop, played.sessions)
-    outcomes = [session.outcome for session in played.sessions]
-    result: dict[str, Any] = {
-        "run_id": plan.run_id,
-        "merchant": merchant,
-        "backend": backend,
-        "sessions": len(outcomes),
-        "clicks": clicks,
-        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "masked_mass": played.masked_mass,
-        "sessions_per_s": len(outcomes) / seconds,
-        "manifest": json.loads(plan.to_json()),
-    }
+    result = told(plan, played, clicks, seconds)
+    if isinstance(chosen, Endpoint):
+        result["endpoint"] = asdict(chosen.tally)
+    if out is not None:
+        written(out, plan, shop, played)
     if wait > 0:
         with console.status("waiting for the sessions to come back"):
-            back = await_fidelity(store, plan.run_id, len(outcomes), wait, time.monotonic, time.sleep)
+            back = await_fidelity(store, plan.run_id, len(played), wait, time.monotonic, time.sleep)
         result["round_trip"] = asdict(back)
-    _report(result)
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n")
+    _finish(result, json_file)
 
 
 def await_fidelity(
@@ -157,6 +182,12 @@ def _now_ms() -> int:
     return round(time.time() * 1000)
 
 
+def _finish(result: dict[str, Any], json_file: Path | None) -> None:
+    _report(result)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def _report(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -168,6 +199,8 @@ def _report(result: dict[str, Any]) -> None:
         table.add_row(f"ended at {outcome}", f"{count:,}")
     table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
     table.add_row("sessions/s", f"{result['sessions_per_s']:,.0f}")
+    if "clicks_sha256" in result:
+        table.add_row("clicks (SHA-256)", result["clicks_sha256"][:16])
     if back := result.get("round_trip"):
         table.add_row("came back", f"{back['sessions']:,}")
         table.add_row("… as their own type", f"{back['own_type']:.1%}")

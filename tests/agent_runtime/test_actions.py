@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_runtime.actions import (
@@ -42,6 +42,7 @@ def test_what_is_no_action_is_refused(value: dict[str, str]) -> None:
         Action.from_json(value)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(pace=st.integers(0, PACES - 1), unit=st.floats(0, 1, exclude_max=True))
 def test_a_pause_drawn_from_a_bucket_falls_into_it(pace: int, unit: float) -> None:
     gap_ms = gap_ms_of(pace, unit, GAP_MS)

@@ -124,9 +124,9 @@ def test_a_scripted_simulator_says_that_it_has_no_model(
     assert simulator.shops == {"shop": shop}
     prompt = np.array([vocabulary.prompt(shop.capabilities.flags(), 0)])
     assert np.array_equal(simulator.backend(MARKOV).scores(prompt), chain.scores(prompt))
-    with pytest.raises(ModelError, match="only the scripted chain; choose markov"):
+    with pytest.raises(ModelError, match="only the scripted backends; choose markov or replay"):
         simulator.backend(LOCAL)
-    with pytest.raises(ModelError, match="--backend oracle: not known; choose local or markov"):
+    with pytest.raises(ModelError, match="--backend oracle: not known; choose local, markov or replay"):
         simulator.backend("oracle")
 
 

@@ -1,0 +1,80 @@
+"""``simpersona simulate --manifest``: a run repeated exactly, and the file in which its clicks can be compared."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agent_runtime.played import Played
+    from agent_runtime.shop import Shop
+    from agent_runtime.simulation import Plan
+    from agent_runtime.simulator import Simulator
+
+
+def again(
+    manifest: Path, simulator: "Simulator", shop_of: Callable[[str, int], "Shop"], threads: int, out: Path | None
+) -> dict[str, Any]:
+    """Play a manifest's run again and return what it came to; write its clicks if a file is named.
+
+    shop_of  returns the storefront of a merchant as a session gap cuts it
+
+    Raises PopulationError when the file is no manifest, ModelError or ShopError when simulator or storefront differ.
+    """
+    from agent_runtime.errors import ModelError
+    from agent_runtime.simulation import simulate
+    from infra.cli.simulate_endpoint import OPENAI
+
+    plan = read_plan(manifest)
+    shop = shop_of(plan.mix.merchant_id, plan.gap_ms)
+    plan.check(simulator.version, shop)
+    if plan.backend == OPENAI:
+        raise ModelError(f"{manifest}: its buyers were played by an endpoint, which no manifest can repeat.")
+    began = time.perf_counter()
+    played = simulate(plan, simulator.vocabulary, simulator.backend(plan.backend), shop, threads=threads)
+    seconds = time.perf_counter() - began
+    if out is not None:
+        written(out, plan, shop, played)
+    return told(plan, played, len(played.clicks), seconds)
+
+
+def read_plan(path: Path) -> "Plan":
+    """Return the plan in a manifest's file, or in the file of ``simulate --json``. Raises PopulationError."""
+    from agent_runtime.errors import PopulationError
+    from agent_runtime.simulation import Plan
+
+    try:
+        value = json.loads(path.read_text())
+        return Plan.of(value.get("manifest", value))
+    except (OSError, ValueError, AttributeError) as error:
+        raise PopulationError(
+            f"{path}: no manifest of a run ({error}); name a file that `simpersona simulate --json` wrote."
+        ) from error
+    except PopulationError as error:
+        raise PopulationError(f"{path}: {error}") from error
+
+
+def written(out: Path, plan: "Plan", shop: "Shop", played: "Played") -> None:
+    """Write a run's clicks as an event log, in event-time order. Raises EventLogError when that cannot be done."""
+    from agent_runtime.click_log import write_clicks
+    from agent_runtime.simulation import clicks_of
+
+    write_clicks(out, clicks_of(plan, shop, played.sessions))
+
+
+def told(plan: "Plan", played: "Played", clicks: int, seconds: float) -> dict[str, Any]:
+    """Return a run's result: what is printed and written as JSON."""
+    outcomes = [session.outcome for session in played.sessions]
+    return {
+        "run_id": plan.run_id,
+        "merchant": plan.mix.merchant_id,
+        "backend": plan.backend,
+        "sessions": len(outcomes),
+        "clicks": clicks,
+        "clicks_sha256": played.fingerprint,
+        "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
+        "masked_mass": played.masked_mass,
+        "sessions_per_s": len(outcomes) / seconds,
+        "manifest": json.loads(plan.to_json()),
+    }
