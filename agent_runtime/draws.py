@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     START = 8
     PERSONA = 9
     ARRIVALS = 10
+    COUPLED = 11
 
 
 def _mix(word: int) -> int:

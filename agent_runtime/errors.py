@@ -23,5 +23,9 @@ class PopulationError(AgentError):
     """There is no mix of buyer types to draw from, or the store that holds it cannot be read."""
 
 
+class VariantError(AgentError):
+    """A storefront variant cannot be read, or cannot be tried on this storefront or with this simulator."""
+
+
 class PublishError(AgentError):
     """The broker does not take the simulated clicks."""

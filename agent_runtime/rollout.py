@@ -98,12 +98,14 @@ def play(
     seed: int,
     gap_ms: int,
     done: Callable[[int], None] = lambda _: None,
+    coupled: bool = False,
 ) -> Played:
     """Return one session per agent.
 
     agents, codes  (n,): number and buyer type of each shopper, agents rising
     span           when sessions may begin; their moments follow the backend's wish where the span touches them
     gap_ms         the session gap: no pause is longer
+    coupled        draw so that a slight change of the scores seldom changes a move: for crowds that are compared
     ``done`` is told how many agents a tile finished. Raises ModelError when a code is not in the vocabulary, ShopError
     when the storefront serves nothing that a session could begin with.
     """
@@ -113,7 +115,7 @@ def play(
     mass, decisions = 0.0, 0
     for tile in np.unique(agents // TILE):
         rows = np.flatnonzero(agents // TILE == tile)
-        crowd = _Tile(vocabulary, storefront, agents[rows], codes[rows], span, seed, gap_ms)
+        crowd = _Tile(vocabulary, storefront, agents[rows], codes[rows], span, seed, gap_ms, coupled)
         while crowd.open.any():
             crowd.step(backend.scores(crowd.tokens))
         sessions += crowd.sessions()
@@ -134,11 +136,12 @@ class _Tile:
         span: Span,
         seed: int,
         gap_ms: int,
+        coupled: bool,
     ) -> None:
         self.vocabulary, self.storefront = vocabulary, storefront
         self.agents, self.codes = agents, codes
         self.rows: I64 = agents % TILE
-        self.span, self.seed, self.gap_ms = span, seed, gap_ms
+        self.span, self.seed, self.gap_ms, self.coupled = span, seed, gap_ms, coupled
         flags = storefront.shop.capabilities.flags()
         prompts = {int(code): vocabulary.prompt(flags, int(code)) for code in np.unique(codes)}
         self.tokens: Tokens = np.tile(np.array(prompts[int(codes[0])], np.int64), (TILE, 1))
@@ -195,10 +198,26 @@ class _Tile:
             chances = self._nearest_served(scores, wished, allowed)
         else:
             chances = _softmax(np.where(allowed, scores, -np.inf), allowed)
+        if self.coupled:
+            return self._likeliest_with_noise(chances)
         heap = np.cumsum(chances, axis=1)
         at = draws(self.seed, self.agents, self.tokens.shape[1], Purpose.TOKEN) * heap[:, -1]
         chosen: I64 = np.minimum((heap <= at[:, None]).sum(axis=1), scores.shape[1] - 1)
         return chosen
+
+    def _likeliest_with_noise(self, chances: F64) -> I64:
+        """Return one place per row, drawn from ``chances`` (n, V) by the Gumbel-max trick.
+
+        Every token has a number of its own, so that of two crowds with equal numbers one differs from the other only
+        where chances do; along a heap of chances a change of one moves all that lie behind it.
+        """
+        size = chances.shape[1]
+        numbers = (self.agents[:, None] * size + np.arange(size)).ravel()
+        units = draws(self.seed, numbers, self.tokens.shape[1], Purpose.COUPLED).reshape(chances.shape)
+        with np.errstate(divide="ignore"):
+            # equally: the least of exponential times, divided by their rates, is drawn in proportion to the rates
+            waits = np.where(chances > 0, -np.log1p(-units) / chances, np.inf)
+        return np.asarray(waits.argmin(axis=1))
 
     def _nearest_served(self, scores: Scores, wished: Bools, allowed: Bools) -> F64:
         """Return the chances (n, V) of what is on offer, near wishes first.
@@ -242,8 +261,12 @@ class _Tile:
     def _wait(self, paces: I64) -> None:
         for row in np.flatnonzero(self.open):
             unit = draw(self.seed, int(self.agents[row]), len(self.times[row]), Purpose.PACE)
-            self.times[row].append(self.times[row][-1] + gap_ms_of(int(paces[row]), unit, self.gap_ms))
+            self.times[row].append(self.times[row][-1] + self._pause_ms(int(paces[row]), unit))
             self.open[row] = len(self.times[row]) < MAX_EVENTS
+
+    def _pause_ms(self, pace: int, unit: float) -> int:
+        pause = gap_ms_of(pace, unit, self.gap_ms) + self.storefront.delay_ms
+        return max(1, min(pause, self.gap_ms - 1)) if self.storefront.delay_ms else pause
 
     def sessions(self) -> list[PlayedSession]:
         """Return the rows as sessions, in agent order."""

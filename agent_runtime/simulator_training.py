@@ -12,6 +12,7 @@ import torch
 from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_of, tiny_model
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
+from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import write_simulator
 from agent_runtime.traces import token_rows
@@ -49,7 +50,10 @@ def train_simulator(
     device: torch.device,
     on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
 ) -> Mapping[str, float]:
-    """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``."""
+    """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``.
+
+    Where the shops' conditions are told and differ, answers to them are learnt too.
+    """
     traces = training.traces
     if recipe.other_session:
         traces = traces.of_other_session(options.seed)
@@ -60,5 +64,8 @@ def train_simulator(
     model = tiny_model(words, recipe.shape, options.seed)
     trained = finetune(model, words, token_rows(traces, words, flags), options, device, on_step)
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
-    write_simulator(folder, words, fit_markov(traces, words), list(shops.values()), trained.model.cpu(), fields)
+    differ = len({shop.conditions for shop in shops.values()}) > 1
+    response = learn_response(trained.model, words, traces, shops, device) if differ else None
+    chain = fit_markov(traces, words)
+    write_simulator(folder, words, chain, list(shops.values()), trained.model.cpu(), fields, response)
     return trained.figures

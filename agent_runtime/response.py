@@ -1,0 +1,106 @@
+"""How each buyer type answers to a storefront's conditions: shifts of the log-odds of its moves, linear in them.
+
+The language model knows what each type does; from its scores as an offset, one hierarchical multinomial logit (McFadden
+1974) learns what prices, banners, checkouts, lists and waits change of it. Linear, because a few hundred storefronts
+cannot teach more, and because what was not seen (a tenth dearer than ever) must still have an answer. Types lean on
+what they have in common as far as their own sessions leave them unsure.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from agent_runtime.backends import Backend, Scores
+from agent_runtime.behaviour import EVENT_OF_ACTION
+from agent_runtime.capabilities import FLAG_GROUPS
+from agent_runtime.errors import ModelError
+from agent_runtime.shop import Shop
+from agent_runtime.vocabulary import Tokens, Vocabulary
+from schemas.events import I64
+from schemas.taxonomy import EVENT_NAMES
+
+F64 = npt.NDArray[np.float64]
+
+#: What is answered to, in this order.
+FEATURES = ("log_price_level", "free_shipping", "no_payment_step", "disorder", "page_delay_s")
+#: What is shifted: events but the unknown one, then leaving.
+OUTCOMES = len(EVENT_NAMES)
+LEAVING = OUTCOMES - 1
+#: Outcome of each of ``ACTIONS``, (A,).
+OUTCOME_OF_ACTION: I64 = np.asarray(EVENT_OF_ACTION, np.int64) - 1
+
+
+def features(shop: Shop) -> F64:
+    """Return a storefront's ``FEATURES``, (X,)."""
+    told = shop.conditions
+    short = "payment_info_submitted" not in shop.capabilities.events
+    return np.array(
+        [math.log(told.price_level), float(told.free_shipping), float(short), 1.0 - told.ranking, told.page_delay_s]
+    )
+
+
+def types_of(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Return the names of the coarse types, in the order of their words."""
+    return tuple(dict.fromkeys(sorted(path.partition(".")[0] for path in vocabulary.code_paths)))
+
+
+@dataclass(frozen=True)
+class Response:
+    """Coefficients of ``K`` types.
+
+    centre   (X,) the mean storefront, where nothing is shifted
+    shifts   (K, X, E) nats per unit of each feature
+    spread   (K * X * E, R) float32, a root of the shifts' covariance: spread @ spread.T; how unsure they are
+    """
+
+    centre: F64
+    shifts: F64
+    spread: npt.NDArray[np.float32]
+
+    def at(self, shop: Shop) -> F64:
+        """Return the shifts of every type's outcomes at a storefront, (K, E)."""
+        shifts: F64 = np.einsum("x,kxe->ke", features(shop) - self.centre, self.shifts)
+        return shifts
+
+    def drawn(self, seed: int) -> "Response":
+        """Return the response as it might as well be, drawn from what the training sessions leave open."""
+        noise = np.random.default_rng(seed).standard_normal(self.spread.shape[1])
+        return replace(self, shifts=self.shifts + (self.spread @ noise).reshape(self.shifts.shape))
+
+    def save(self, path: Path) -> None:
+        """Write the response as an npz file."""
+        np.savez_compressed(path, centre=self.centre, shifts=self.shifts, spread=self.spread)
+
+    @staticmethod
+    def load(path: Path) -> "Response":
+        """Return the response of ``save``. Raises ModelError when it is none."""
+        try:
+            with np.load(path) as kept:
+                return Response(kept["centre"], kept["shifts"], kept["spread"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{path}: no response to storefront conditions ({error}); finetune anew.") from error
+
+
+class Responding:
+    """A ``Backend`` that answers to a storefront's conditions."""
+
+    def __init__(self, backend: Backend, vocabulary: Vocabulary, response: Response, shop: Shop) -> None:
+        self._backend, self._vocabulary = backend, vocabulary
+        by_outcome = response.at(shop)
+        self._bias = np.zeros((len(by_outcome), len(vocabulary)), np.float32)
+        first, end = (bound - vocabulary.offset for bound in vocabulary.ranges["action"])
+        self._bias[:, first:end] = by_outcome[:, OUTCOME_OF_ACTION]
+        self._bias[:, vocabulary.leave - vocabulary.offset] = by_outcome[:, LEAVING]
+
+    @cached_property
+    def _first_type(self) -> int:
+        return self._vocabulary.id(f"<{types_of(self._vocabulary)[0]}>")
+
+    def scores(self, tokens: Tokens) -> Scores:
+        """Return the backend's scores, shifted by type; see ``Backend``."""
+        own = self._bias[tokens[:, len(FLAG_GROUPS)] - self._first_type]
+        return np.asarray(self._backend.scores(tokens) + own, np.float32)
