@@ -1,0 +1,272 @@
+"""Is the effect of a storefront change foretold? Generated storefronts never seen, changes whose true effect is known.
+
+The truth comes of the generator's own shoppers, walked through each storefront and its variant; the prediction knows
+only logs of other storefronts, their told conditions, and the held-out storefront's own log as it is.
+"""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agent_runtime.effects import MEASURES, OVERALL
+from agent_runtime.finetune import FinetuneOptions
+from agent_runtime.held_out import record
+from agent_runtime.rollout import Span
+from agent_runtime.shop import observe_shops, under_conditions
+from agent_runtime.simulator import LOCAL, MANIFEST_FILE, load_simulator
+from agent_runtime.simulator_training import RECIPES, train_simulator
+from agent_runtime.trial import crowd_of, try_variant, visit
+from agent_runtime.variant import Variant
+from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.yardsticks import mix_of
+from bench.align import FIRST_HELD_OUT, START_MS
+from bench.report import Report
+from encoders.artefact import MANIFEST_FILE as ENCODER_MANIFEST
+from encoders.artefact import write_artefact
+from encoders.fitting import finish
+from encoders.generator.counterfactual import Visited, changed, shoppers
+from encoders.generator.counterfactual import visit as true_visit
+from encoders.generator.merchants import HOUR_MS, Merchant, build_merchant
+from encoders.generator.run import GeneratorRun, conditions_path, generate
+from encoders.serving import Encoder
+from encoders.sessionise import read_sessions
+from encoders.training import TrainingOptions, split_held_out, train
+from schemas.conditions import read_conditions
+from schemas.settings import settings
+
+PRICE, SHIPPING, STEP, RANKING = "price", "free_shipping", "step_removed", "worse_ranking"
+KINDS = (PRICE, SHIPPING, STEP, RANKING)
+#: How much worse lists become; storefronts whose lists are already worse than this are no case of it.
+_WORSE_BY = 0.5
+#: A true effect is told from zero when it is this many of its standard errors away.
+_CLEAR = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class VariantsBench:
+    """What to measure, and on how much.
+
+    merchants, buyers    to train on: many storefronts, because each shows one set of conditions
+    held_out, held_out_buyers  storefronts to foretell for, and the buyers whose log shows their mix and shelves
+    shoppers             simulated, in each storefront and variant
+    true_buyers          the generator's, in each storefront and variant
+    encoder_epochs, epochs     passes of the encoder's and the simulator's training
+    """
+
+    merchants: int = 300
+    buyers: int = 60
+    held_out: int = 12
+    held_out_buyers: int = 800
+    shoppers: int = 3_000
+    true_buyers: int = 10_000
+    hours: float = 168.0
+    world_seed: int = 5
+    seed: int = 0
+    encoder_epochs: int = 4
+    epochs: int = 3
+    processes: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One storefront, variant and measure: predicted and true difference, with what each is unsure of."""
+
+    merchant: str
+    kind: str
+    measure: str
+    control: float
+    predicted: float
+    low: float
+    high: float
+    true_control: float
+    truth: float
+    true_error: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the true effect can be told from zero."""
+        return abs(self.truth) > _CLEAR * self.true_error
+
+    @property
+    def sign_right(self) -> bool:
+        """Whether the prediction points the way of the truth."""
+        return self.predicted * self.truth > 0.0
+
+    @property
+    def covered(self) -> bool:
+        """Whether the predicted interval holds the truth."""
+        return self.low <= self.truth <= self.high
+
+
+def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None]) -> tuple[Report, list[Cell]]:
+    """Make what is missing in ``folder``, foretell every variant, and return the figures and all cells.
+
+    Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = f"{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
+    made = folder / f"conditions-{shape}-seed-{bench.seed}-{bench.encoder_epochs}-{bench.epochs}"
+    training = folder / f"conditions-{shape}.parquet"
+    if not training.exists():
+        say(f"generating {bench.merchants} merchants")
+        run = GeneratorRun(bench.merchants, bench.buyers, bench.hours, bench.world_seed, START_MS, conditions=True)
+        generate(run, training, training.with_suffix(".truth.parquet"), lambda done, total: None)
+    torch.set_num_threads(1)
+    if not (made / "encoder" / ENCODER_MANIFEST).exists():
+        say("training the encoder")
+        _train_encoder(made / "encoder", training, bench)
+    if not (made / "persona" / MANIFEST_FILE).exists():
+        say("training the simulator")
+        figures = _train_simulator(made, training, bench)
+        say(f"trained: {figures['held_out_nats_per_session']:.2f} nats a held-out session")
+    cells: list[Cell] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(bench.processes, context) as pool:
+        numbers = range(FIRST_HELD_OUT, FIRST_HELD_OUT + bench.held_out)
+        running = [pool.submit(foretell, folder, made, bench, number) for number in numbers]
+        for left, future in enumerate(as_completed(running), 1):
+            cells += future.result()
+            say(f"{left} of {bench.held_out} storefronts foretold")
+    cells.sort(key=lambda cell: (KINDS.index(cell.kind), cell.merchant, MEASURES.index(cell.measure)))
+    return report_of(cells), cells
+
+
+def _train_encoder(folder: Path, events: Path, bench: VariantsBench) -> None:
+    dials = settings()
+    training, held_out = split_held_out(read_sessions([events], dials.gap_ms, dials.session_max_events), bench.seed)
+    options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
+    fitted = finish(train(training, held_out, options, torch.device("cpu")), training, held_out)
+    write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
+
+
+def _train_simulator(made: Path, events: Path, bench: VariantsBench) -> dict[str, float]:
+    dials, encoder = settings(), Encoder.load(made / "encoder")
+    recorded = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
+    seen = under_conditions(observe_shops([events], dials.gap_ms), read_conditions([conditions_path(events)]))
+    words = Vocabulary(encoder.version, tuple(encoder.code_paths))
+    options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
+    shops = {shop.merchant_id: shop for shop in seen}
+    return dict(
+        train_simulator(made / "persona", RECIPES["persona"], recorded, shops, words, options, torch.device("cpu"))
+    )
+
+
+def foretell(folder: Path, made: Path, bench: VariantsBench, number: int) -> list[Cell]:
+    """Return one storefront's cells: what the simulator foretells of its variants, beside what comes true."""
+    torch.set_num_threads(1)
+    dials, encoder = settings(), Encoder.load(made / "encoder")
+    end_ms = START_MS + round(bench.hours * HOUR_MS)
+    merchant = build_merchant(bench.world_seed, number, START_MS, end_ms, with_drift=False, with_conditions=True)
+    log = folder / f"conditions-held-out-{number}-{bench.held_out_buyers}-world-{bench.world_seed}.parquet"
+    run = GeneratorRun(
+        1, bench.held_out_buyers, bench.hours, bench.world_seed, START_MS, number, drift=False, conditions=True
+    )
+    generate(run, log, log.with_suffix(".truth.parquet"), lambda done, total: None)
+    recorded = record(read_sessions([log], dials.gap_ms, dials.session_max_events), encoder)
+    shop = under_conditions(observe_shops([log], dials.gap_ms), read_conditions([conditions_path(log)]))[0]
+    mix = mix_of(shop.merchant_id, encoder.version, recorded.traces.code, START_MS)
+    simulator = load_simulator(made / "persona")
+    crowd = crowd_of(
+        simulator.backend(LOCAL),
+        simulator.vocabulary,
+        simulator.response(),
+        mix,
+        bench.shoppers,
+        Span(START_MS, end_ms),
+        bench.seed,
+        dials.gap_ms,
+    )
+    control = visit(crowd, shop)
+    visits = shoppers(merchant, bench.world_seed + 1, bench.true_buyers, START_MS, end_ms)
+    before = true_visit(merchant, visits)
+    cells = []
+    for kind, variant in variants_of(merchant):
+        effects = [one for one in try_variant(crowd, shop, variant, control) if one.persona == OVERALL]
+        after = true_visit(_truly(merchant, variant), visits)
+        for effect in effects:
+            truth, error, true_control = true_effect(before, after, effect.measure)
+            cells.append(
+                Cell(
+                    shop.merchant_id,
+                    kind,
+                    effect.measure,
+                    effect.control,
+                    effect.difference,
+                    effect.low,
+                    effect.high,
+                    true_control,
+                    truth,
+                    error,
+                )
+            )
+    return cells
+
+
+def variants_of(merchant: Merchant) -> list[tuple[str, Variant]]:
+    """Return the changes that are changes at a storefront: no second banner, no step removed that is not there."""
+    told = merchant.conditions
+    assert told is not None
+    found = [(PRICE, Variant("prices +10 %", price_factor=1.1))]
+    if not told.free_shipping:
+        found.append((SHIPPING, Variant("free-shipping banner", free_shipping=True)))
+    if merchant.has_payment:
+        found.append((STEP, Variant("payment step removed", remove_steps=("payment_info_submitted",))))
+    if told.ranking >= _WORSE_BY:
+        found.append((RANKING, Variant("worse ranking", ranking=told.ranking - _WORSE_BY)))
+    return found
+
+
+def _truly(merchant: Merchant, variant: Variant) -> Merchant:
+    told = merchant.conditions
+    assert told is not None
+    conditions = replace(
+        told,
+        price_level=told.price_level * variant.price_factor,
+        free_shipping=told.free_shipping if variant.free_shipping is None else variant.free_shipping,
+        ranking=told.ranking if variant.ranking is None else variant.ranking,
+    )
+    return changed(merchant, conditions, merchant.has_payment and not variant.remove_steps)
+
+
+def true_effect(before: Visited, after: Visited, measure: str) -> tuple[float, float, float]:
+    """Return the mean difference of the same visits, its standard error (buyers are clusters), and the mean before."""
+    columns = {"conversion": "converted", "add_to_cart": "added", "depth": "events", "revenue": "revenue_minor"}
+    old, new = (getattr(side, columns[measure]) for side in (before, after))
+    off = (new - old) - (new - old).mean()
+    by_buyer = np.bincount(before.buyer, off)
+    error = float(np.sqrt((by_buyer**2).sum()) / len(old))
+    return float((new - old).mean()), error, float(old.mean())
+
+
+def report_of(cells: list[Cell]) -> Report:
+    """Return shares over all cells, by variant, by measure and by both."""
+    report = Report()
+    groups = {"": cells}
+    groups |= {f"_{measure}": [cell for cell in cells if cell.measure == measure] for measure in MEASURES}
+    groups |= {f"_{kind}": [cell for cell in cells if cell.kind == kind] for kind in KINDS}
+    for kind in KINDS:
+        groups |= {
+            f"_{kind}_{measure}": [cell for cell in cells if (cell.kind, cell.measure) == (kind, measure)]
+            for measure in MEASURES
+        }
+    for name, group in groups.items():
+        clear = [cell for cell in group if cell.is_clear]
+        report.add(f"cells{name}", float(len(group)), "cells")
+        report.add(f"clear{name}", float(len(clear)), "cells")
+        if clear:
+            report.add(f"sign_right{name}", float(np.mean([cell.sign_right for cell in clear])), "0 to 1")
+        else:
+            report.missing[f"sign_right{name}"] = "no true effect can be told from zero."
+        if group:
+            report.add(f"covered{name}", float(np.mean([cell.covered for cell in group])), "0 to 1")
+            spread = float(np.mean([abs(cell.truth) for cell in group]))
+            report.add(f"mean_true{name}", float(np.mean([cell.truth for cell in group])), "a session")
+            report.add(f"mean_predicted{name}", float(np.mean([cell.predicted for cell in group])), "a session")
+            error = float(np.mean([abs(cell.predicted - cell.truth) for cell in group]))
+            report.add(f"error{name}", error / spread if spread else 0.0, "of true size")
+    return report

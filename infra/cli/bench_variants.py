@@ -1,0 +1,93 @@
+"""``simpersona bench variants``: are the effects of storefront changes foretold?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from bench.variants import Cell
+
+
+def variants(
+    merchants: Annotated[
+        int, typer.Option(min=10, help="Storefronts to train on, each under conditions of its own.")
+    ] = 300,
+    buyers: Annotated[int, typer.Option(min=1, help="Buyers of each of them.")] = 60,
+    held_out: Annotated[int, typer.Option(min=1, help="Storefronts to foretell for.")] = 12,
+    shoppers: Annotated[int, typer.Option(min=100, help="Simulated shoppers in each storefront and variant.")] = 3_000,
+    true_buyers: Annotated[int, typer.Option(min=100, help="The generator's own buyers in each.")] = 10_000,
+    encoder_epochs: Annotated[int, typer.Option(min=1, help="Passes of the encoder's training.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes of the simulator's training.")] = 3,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where logs, encoder and simulator are kept. Default: nowhere.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Storefronts foretold at the same time.")] = 2,
+    world_seed: Annotated[int, typer.Option(min=0, help="Seed of the generated world.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of training and simulation.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
+) -> None:
+    """Foretell four changes at storefronts never seen; hold them against what the generator's shoppers then do.
+
+    Prices +10 %, a free-shipping banner, no payment step, worse lists; conversion, add to cart, depth, revenue.
+
+    Example: simpersona bench variants --folder .simpersona/bench --json variants.json
+    """
+    import json
+    import tempfile
+    import time
+    from contextlib import ExitStack
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from bench.variants import VariantsBench, bench_variants
+
+    plan = VariantsBench(
+        merchants=merchants,
+        buyers=buyers,
+        held_out=held_out,
+        shoppers=shoppers,
+        true_buyers=true_buyers,
+        world_seed=world_seed,
+        seed=seed,
+        encoder_epochs=encoder_epochs,
+        epochs=epochs,
+        processes=processes,
+    )
+    console, start = Console(stderr=True), time.monotonic()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simpersona-bench-")))
+        report, cells = bench_variants(
+            folder,
+            plan,
+            lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False),
+        )
+    Console().print(_table(cells))
+    report.print(Console(), "bench variants")
+    if json_file is not None:
+        json_file.write_text(
+            json.dumps(report.as_dict() | {"cells": [asdict(cell) for cell in cells]}, indent=2) + "\n"
+        )
+
+
+def _table(cells: "list[Cell]") -> "Table":
+    from rich.table import Table
+
+    table = Table("variant", "storefront", "measure", "predicted", "95 %", "truth", "± error", "sign", "covered")
+    for cell in cells:
+        table.add_row(
+            cell.kind,
+            cell.merchant,
+            cell.measure,
+            f"{cell.predicted:+.4f}",
+            f"{cell.low:+.4f} to {cell.high:+.4f}",
+            f"{cell.truth:+.4f}",
+            f"{cell.true_error:.4f}",
+            ("right" if cell.sign_right else "wrong") if cell.is_clear else "",
+            "yes" if cell.covered else "no",
+        )
+    return table
