@@ -50,39 +50,53 @@ def types_of(vocabulary: Vocabulary) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Response:
-    """Coefficients of ``K`` types.
+    """Coefficients of ``K`` types and ``C`` codes.
 
     centre   (X,) the mean storefront, where nothing is shifted
     shifts   (K, X, E) nats per unit of each feature
-    spread   (K * X * E, R) float32, a root of the shifts' covariance: spread @ spread.T; how unsure they are
+    mix      (C, X) nats of a code's share per unit of each feature
+    spread, mix_spread  (K * X * E, R), (C * X, R') float32: roots of their covariances, spread @ spread.T
+
+    Types are read off finished sessions, so a change also moves shoppers between them: see ``mix_fit``.
     """
 
     centre: F64
     shifts: F64
+    mix: F64
     spread: npt.NDArray[np.float32]
+    mix_spread: npt.NDArray[np.float32]
 
     def at(self, shop: Shop) -> F64:
         """Return the shifts of every type's outcomes at a storefront, (K, E)."""
         shifts: F64 = np.einsum("x,kxe->ke", features(shop) - self.centre, self.shifts)
         return shifts
 
+    def odds(self, before: Shop, after: Shop) -> F64:
+        """Return by what each code's share is multiplied, up to a common factor, when a shop changes, (C,)."""
+        return np.asarray(np.exp(self.mix @ (features(after) - features(before))))
+
     def drawn(self, seed: int) -> "Response":
         """Return the response as it might as well be, drawn from what the training sessions leave open."""
-        noise = np.random.default_rng(seed).standard_normal(self.spread.shape[1])
-        return replace(self, shifts=self.shifts + (self.spread @ noise).reshape(self.shifts.shape))
+        random = np.random.default_rng(seed)
+        moved = (self.spread @ random.standard_normal(self.spread.shape[1])).reshape(self.shifts.shape)
+        mixed = (self.mix_spread @ random.standard_normal(self.mix_spread.shape[1])).reshape(self.mix.shape)
+        return replace(self, shifts=self.shifts + moved, mix=self.mix + mixed)
 
     def save(self, path: Path) -> None:
         """Write the response as an npz file."""
-        np.savez_compressed(path, centre=self.centre, shifts=self.shifts, spread=self.spread)
+        np.savez_compressed(path, **{name: getattr(self, name) for name in _PARTS})
 
     @staticmethod
     def load(path: Path) -> "Response":
         """Return the response of ``save``. Raises ModelError when it is none."""
         try:
             with np.load(path) as kept:
-                return Response(kept["centre"], kept["shifts"], kept["spread"])
+                return Response(*(kept[name] for name in _PARTS))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"{path}: no response to storefront conditions ({error}); finetune anew.") from error
+
+
+_PARTS = ("centre", "shifts", "mix", "spread", "mix_spread")
 
 
 class Responding:

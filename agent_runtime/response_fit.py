@@ -10,6 +10,7 @@ import torch
 
 from agent_runtime.errors import TraceError
 from agent_runtime.finetune import padded_batches
+from agent_runtime.mix_fit import fit_mix
 from agent_runtime.response import FEATURES, LEAVING, OUTCOME_OF_ACTION, OUTCOMES, Response, features, types_of
 from agent_runtime.shop import Shop
 from agent_runtime.traces import Traces, token_rows
@@ -52,7 +53,10 @@ def learn_response(
     coarse = np.array([names.index(path.partition(".")[0]) for path in vocabulary.code_paths])
     moves = read_moves(model, vocabulary, rows, device, done)
     told = np.array([features(shop) for shop in ours])
-    return fit_response(moves, coarse[traces.code], traces.merchant.astype(np.int64), told, len(names))
+    merchant = traces.merchant.astype(np.int64)
+    centre, shifts, spread = fit_shifts(moves, coarse[traces.code], merchant, told, len(names))
+    mix, mix_spread = fit_mix(traces.code.astype(np.int64), coarse, merchant, told)
+    return Response(centre, shifts, mix, spread.astype(np.float32), mix_spread.astype(np.float32))
 
 
 @torch.no_grad()
@@ -98,8 +102,8 @@ def read_moves(
     return Moves(np.maximum(chances_all.astype(np.float64), 1e-9), chosen, sessions)
 
 
-def fit_response(moves: Moves, kind: I64, merchant: I64, told: F64, types: int) -> Response:
-    """Return the posterior mode of the shifts, and their covariance.
+def fit_shifts(moves: Moves, kind: I64, merchant: I64, told: F64, types: int) -> tuple[F64, F64, F64]:
+    """Return the mean storefront, the posterior mode of the shifts, and a root of their covariance; see ``Response``.
 
     kind, merchant  (sessions,) coarse type and storefront of each session
     told            (M, X) the storefronts' features
@@ -136,7 +140,7 @@ def fit_response(moves: Moves, kind: I64, merchant: I64, told: F64, types: int) 
     unscaled = np.tile(np.repeat(1.0 / scale, OUTCOMES), kinds)
     spread = unscaled[:, None] * (total @ root)
     shifts = unscaled * (total @ mean.ravel())
-    return Response(centre, shifts.reshape(kinds, len(FEATURES), OUTCOMES), spread.astype(np.float32))
+    return centre, shifts.reshape(kinds, len(FEATURES), OUTCOMES), spread
 
 
 def _chances(moves: Moves, x: F64, rows: I64, shift: F64) -> F64:

@@ -15,7 +15,7 @@ from agent_runtime.markov import fit_markov
 from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import write_simulator
-from agent_runtime.traces import token_rows
+from agent_runtime.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 
 #: About eight times the default's parameters, at the same depth of training.
@@ -49,10 +49,12 @@ def train_simulator(
     options: FinetuneOptions,
     device: torch.device,
     on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
+    answers: Traces | None = None,
 ) -> Mapping[str, float]:
     """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``.
 
-    Where the shops' conditions are told and differ, answers to them are learnt too.
+    Where the shops' conditions are told and differ, answers to them are learnt too: from ``answers``, sessions of more
+    storefronts than the model is trained on, where they are given.
     """
     traces = training.traces
     if recipe.other_session:
@@ -65,7 +67,8 @@ def train_simulator(
     trained = finetune(model, words, token_rows(traces, words, flags), options, device, on_step)
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
     differ = len({shop.conditions for shop in shops.values()}) > 1
-    response = learn_response(trained.model, words, traces, shops, device) if differ else None
+    told = traces if answers is None else answers
+    response = learn_response(trained.model, words, told, shops, device) if differ else None
     chain = fit_markov(traces, words)
     write_simulator(folder, words, chain, list(shops.values()), trained.model.cpu(), fields, response)
     return trained.figures

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent_runtime.backends import Backend
-from agent_runtime.effects import Effect, effects, outcomes
+from agent_runtime.effects import Effect, Shift, effects, outcomes
 from agent_runtime.errors import VariantError
 from agent_runtime.population import Mix, quotas
 from agent_runtime.response import Responding, Response
@@ -17,6 +17,9 @@ from agent_runtime.storefront import Storefront
 from agent_runtime.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from schemas.events import I32
+
+#: Draws of what a simulator is unsure of.
+DRAWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +90,14 @@ def try_variant(
     before = control if control is not None else visit(crowd, shop, 0, done)
     after = visit(crowd, changed, round(1000 * variant.page_delay_s), done)
     personas = [session.code_path.partition(".")[0] for session in before]
-    return effects(outcomes(before), outcomes(after), personas, crowd.seed)
+    return effects(outcomes(before), outcomes(after), personas, shift_of(crowd, shop, changed), crowd.seed)
+
+
+def shift_of(crowd: Crowd, before: Shop, after: Shop) -> Shift:
+    """Return how a change moves the crowd between types; nowhere, where the simulator was told of no conditions."""
+    if crowd.response is None:
+        return Shift(np.ones(len(crowd.codes)), np.empty((0, len(crowd.codes))))
+    draws = [crowd.response.drawn(crowd.seed + 1 + turn).odds(before, after) for turn in range(DRAWS)]
+    weights = crowd.response.odds(before, after)[crowd.codes]
+    drawn = np.array(draws)[:, crowd.codes]
+    return Shift(weights / weights.mean(), drawn / drawn.mean(axis=1, keepdims=True))

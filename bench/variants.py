@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent_runtime.effects import MEASURES, OVERALL
+from agent_runtime.effects import MEASURES, OVERALL, REVENUE
 from agent_runtime.finetune import FinetuneOptions
 from agent_runtime.held_out import record
 from agent_runtime.rollout import Span
@@ -51,18 +51,20 @@ _CLEAR = 1.96
 class VariantsBench:
     """What to measure, and on how much.
 
-    merchants, buyers    to train on: many storefronts, because each shows one set of conditions
+    merchants, buyers    whose log teaches answers to conditions: many, because each storefront shows one set of them
+    trained_merchants    how many of them also train encoder and simulator, which need sessions rather than storefronts
     held_out, held_out_buyers  storefronts to foretell for, and the buyers whose log shows their mix and shelves
     shoppers             simulated, in each storefront and variant
     true_buyers          the generator's, in each storefront and variant
     encoder_epochs, epochs     passes of the encoder's and the simulator's training
     """
 
-    merchants: int = 300
-    buyers: int = 60
+    merchants: int = 1_200
+    buyers: int = 30
+    trained_merchants: int = 400
     held_out: int = 12
     held_out_buyers: int = 800
-    shoppers: int = 3_000
+    shoppers: int = 1_500
     true_buyers: int = 10_000
     hours: float = 168.0
     world_seed: int = 5
@@ -74,7 +76,10 @@ class VariantsBench:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One storefront, variant and measure: predicted and true difference, with what each is unsure of."""
+    """One storefront, variant and measure: predicted and true difference, with what each is unsure of.
+
+    Revenue is in shares of what it was: simulated shoppers take at most four of a thing, so theirs is another scale.
+    """
 
     merchant: str
     kind: str
@@ -109,7 +114,7 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
     Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shape = f"{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
+    shape = f"{bench.trained_merchants}-of-{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
     made = folder / f"conditions-{shape}-seed-{bench.seed}-{bench.encoder_epochs}-{bench.epochs}"
     training = folder / f"conditions-{shape}.parquet"
     if not training.exists():
@@ -138,7 +143,8 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
 
 def _train_encoder(folder: Path, events: Path, bench: VariantsBench) -> None:
     dials = settings()
-    training, held_out = split_held_out(read_sessions([events], dials.gap_ms, dials.session_max_events), bench.seed)
+    log = read_sessions([events], dials.gap_ms, dials.session_max_events)
+    training, held_out = split_held_out(log.select(log.merchant < bench.trained_merchants), bench.seed)
     options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
     fitted = finish(train(training, held_out, options, torch.device("cpu")), training, held_out)
     write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
@@ -146,13 +152,24 @@ def _train_encoder(folder: Path, events: Path, bench: VariantsBench) -> None:
 
 def _train_simulator(made: Path, events: Path, bench: VariantsBench) -> dict[str, float]:
     dials, encoder = settings(), Encoder.load(made / "encoder")
-    recorded = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
+    everything = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
+    rows = np.flatnonzero(everything.traces.merchant < bench.trained_merchants)
+    training = replace(everything, traces=everything.traces.select(rows))
     seen = under_conditions(observe_shops([events], dials.gap_ms), read_conditions([conditions_path(events)]))
     words = Vocabulary(encoder.version, tuple(encoder.code_paths))
     options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
     shops = {shop.merchant_id: shop for shop in seen}
     return dict(
-        train_simulator(made / "persona", RECIPES["persona"], recorded, shops, words, options, torch.device("cpu"))
+        train_simulator(
+            made / "persona",
+            RECIPES["persona"],
+            training,
+            shops,
+            words,
+            options,
+            torch.device("cpu"),
+            answers=everything.traces,
+        )
     )
 
 
@@ -190,20 +207,10 @@ def foretell(folder: Path, made: Path, bench: VariantsBench, number: int) -> lis
         after = true_visit(_truly(merchant, variant), visits)
         for effect in effects:
             truth, error, true_control = true_effect(before, after, effect.measure)
-            cells.append(
-                Cell(
-                    shop.merchant_id,
-                    kind,
-                    effect.measure,
-                    effect.control,
-                    effect.difference,
-                    effect.low,
-                    effect.high,
-                    true_control,
-                    truth,
-                    error,
-                )
-            )
+            ours, theirs = (effect.control, true_control) if effect.measure == REVENUE else (1.0, 1.0)
+            predicted = (end / ours for end in (effect.difference, effect.low, effect.high))
+            known = (truth / theirs, error / theirs)
+            cells.append(Cell(shop.merchant_id, kind, effect.measure, effect.control, *predicted, true_control, *known))
     return cells
 
 

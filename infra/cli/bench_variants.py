@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 
 def variants(
     merchants: Annotated[
-        int, typer.Option(min=10, help="Storefronts to train on, each under conditions of its own.")
-    ] = 300,
-    buyers: Annotated[int, typer.Option(min=1, help="Buyers of each of them.")] = 60,
+        int, typer.Option(min=10, help="Storefronts to learn from, each under conditions of its own.")
+    ] = 1_200,
+    buyers: Annotated[int, typer.Option(min=1, help="Buyers of each of them.")] = 30,
+    trained_merchants: Annotated[
+        int, typer.Option(min=5, help="How many of them encoder and simulator are trained on.")
+    ] = 400,
     held_out: Annotated[int, typer.Option(min=1, help="Storefronts to foretell for.")] = 12,
-    shoppers: Annotated[int, typer.Option(min=100, help="Simulated shoppers in each storefront and variant.")] = 3_000,
+    shoppers: Annotated[int, typer.Option(min=100, help="Simulated shoppers in each storefront and variant.")] = 1_500,
     true_buyers: Annotated[int, typer.Option(min=100, help="The generator's own buyers in each.")] = 10_000,
     encoder_epochs: Annotated[int, typer.Option(min=1, help="Passes of the encoder's training.")] = 4,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of the simulator's training.")] = 3,
@@ -48,6 +51,7 @@ def variants(
     plan = VariantsBench(
         merchants=merchants,
         buyers=buyers,
+        trained_merchants=trained_merchants,
         held_out=held_out,
         shoppers=shoppers,
         true_buyers=true_buyers,
