@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from agent_runtime.effects import ADD_TO_CART, CONVERSION, DEPTH, MEASURES, OVERALL, REVENUE, Effect
+from agent_runtime.effects import ADD_TO_CART, CONVERSION, DEPTH, MEASURES, OVERALL, REVENUE, SHARE, Effect
 
 #: What a measure is called.
 TITLES: Mapping[str, str] = {
@@ -11,6 +11,7 @@ TITLES: Mapping[str, str] = {
     ADD_TO_CART: "Add to cart",
     DEPTH: "Clicks a session",
     REVENUE: "Revenue a session",
+    SHARE: "Share of sessions",
 }
 #: Pixels: names on the left, the scale, figures on the right; a row's height.
 _NAMES, _SCALE, _FIGURES, _ROW = 230, 420, 170, 22
@@ -44,7 +45,7 @@ def page(title: str, facts: str, effects: Sequence[Effect], names: Mapping[str, 
     overall = [effect for effect in effects if effect.persona == OVERALL]
     plots = "".join(
         _plot(measure, [effect for effect in effects if effect.measure == measure], names, currency)
-        for measure in MEASURES
+        for measure in (*MEASURES, SHARE)
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -59,7 +60,7 @@ def page(title: str, facts: str, effects: Sequence[Effect], names: Mapping[str, 
 def amount(measure: str, value: float, currency: str | None, signed: bool = False) -> str:
     """Return a value in its measure's unit: per cent or points, clicks, money."""
     sign = "+" if signed else ""
-    if measure in (CONVERSION, ADD_TO_CART):
+    if measure in (CONVERSION, ADD_TO_CART, SHARE):
         return f"{100 * value:{sign}.2f} {'points' if signed else '%'}"
     if measure == DEPTH:
         return f"{value:{sign}.2f}"

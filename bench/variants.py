@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent_runtime.effects import MEASURES, OVERALL, REVENUE
+from agent_runtime.effects import MEASURES, OVERALL, REVENUE, Effect
 from agent_runtime.finetune import FinetuneOptions
 from agent_runtime.held_out import record
 from agent_runtime.rollout import Span
@@ -203,15 +203,28 @@ def foretell(folder: Path, made: Path, bench: VariantsBench, number: int) -> lis
     before = true_visit(merchant, visits)
     cells = []
     for kind, variant in variants_of(merchant):
-        effects = [one for one in try_variant(crowd, shop, variant, control) if one.persona == OVERALL]
         after = true_visit(_truly(merchant, variant), visits)
-        for effect in effects:
-            truth, error, true_control = true_effect(before, after, effect.measure)
-            ours, theirs = (effect.control, true_control) if effect.measure == REVENUE else (1.0, 1.0)
-            predicted = (end / ours for end in (effect.difference, effect.low, effect.high))
-            known = (truth / theirs, error / theirs)
-            cells.append(Cell(shop.merchant_id, kind, effect.measure, effect.control, *predicted, true_control, *known))
+        for effect in try_variant(crowd, shop, variant, control):
+            if effect.persona == OVERALL:
+                cells.append(_cell(shop.merchant_id, kind, effect, before, after))
     return cells
+
+
+def _cell(merchant: str, kind: str, effect: Effect, before: Visited, after: Visited) -> Cell:
+    truth, error, true_control = true_effect(before, after, effect.measure)
+    ours, theirs = (effect.control, true_control) if effect.measure == REVENUE else (1.0, 1.0)
+    return Cell(
+        merchant=merchant,
+        kind=kind,
+        measure=effect.measure,
+        control=effect.control,
+        predicted=effect.difference / ours,
+        low=effect.low / ours,
+        high=effect.high / ours,
+        true_control=true_control,
+        truth=truth / theirs,
+        true_error=error / theirs,
+    )
 
 
 def variants_of(merchant: Merchant) -> list[tuple[str, Variant]]:

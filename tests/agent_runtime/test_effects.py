@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent_runtime.effects import MEASURES, OVERALL, effects, resampled
+from agent_runtime.effects import MEASURES, OVERALL, SHARE, Shift, effects
 from agent_runtime.errors import VariantError
 from agent_runtime.markov import MarkovChain
 from agent_runtime.population import Mix
@@ -27,35 +27,49 @@ def crowd(chain: MarkovChain, vocabulary: Vocabulary) -> Crowd:
     return crowd_of(chain, vocabulary, None, mix, 2 * TILE, Span(START_MS, START_MS + HOUR_MS), 3, 1_800_000)
 
 
+def still(shoppers: int) -> Shift:
+    """Nobody becomes another."""
+    return Shift(np.ones(shoppers), np.empty((0, shoppers)))
+
+
 def test_every_measure_of_all_and_of_each_persona() -> None:
     control, variant = np.zeros((6, 4)), np.zeros((6, 4))
     variant[:3, 0], control[:, 3] = 1.0, 100.0
-    found = effects(control, variant, ["c00", "c00", "c00", "c01", "c01", "c01"], 0)
+    found = effects(control, variant, ["c00", "c00", "c00", "c01", "c01", "c01"], still(6), 0)
     assert [(one.persona, one.measure) for one in found] == [
-        (persona, measure) for persona in (OVERALL, "c00", "c01") for measure in MEASURES
+        *((OVERALL, measure) for measure in MEASURES),
+        *((persona, measure) for persona in ("c00", "c01") for measure in (*MEASURES, SHARE)),
     ]
     conversion, revenue = found[0], found[3]
     assert (conversion.difference, conversion.relative, conversion.sessions) == (0.5, None, 6)
     assert conversion.low < 0.5 < conversion.high
     assert (revenue.difference, revenue.low, revenue.high) == (-100.0, -100.0, -100.0) and revenue.is_clear
     assert (found[4].low, found[4].high) == (1.0, 1.0)
+    share = found[8]
+    assert (share.control, share.variant, share.low, share.high) == (0.5, 0.5, 0.0, 0.0)
 
 
 def test_a_paired_interval_is_as_wide_as_the_differences_say() -> None:
     random = np.random.default_rng(1)
     buyers = random.normal(0.0, 50.0, (2_000, 1))
     control, variant = buyers + np.zeros((1, 4)), buyers + random.normal(1.0, 1.0, (2_000, 4))
-    for one in effects(control, variant, ["c00"] * 2_000, 0)[:4]:
+    for one in effects(control, variant, ["c00"] * 2_000, still(2_000), 0)[:4]:
         assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(2_000), rel=0.15)
-    unsure = {name: random.normal(0.0, 1.0, (500, 4)) for name in (OVERALL, "c00")}
-    for one in effects(control, variant, ["c00"] * 2_000, 0, unsure)[:4]:
-        assert one.high - one.low == pytest.approx(2 * 1.96, rel=0.15)
 
 
-def test_resamples_are_of_whole_rows() -> None:
-    rows = np.repeat(np.arange(5.0)[:, None], 3, axis=1)
-    means = resampled(rows, 0)
-    assert (means == means[:, :1]).all() and means.std() > 0
+def test_a_shift_between_types_changes_the_mean_and_doubt_about_it_widens_the_interval() -> None:
+    """Half of the shoppers are worth 1, half 0; the change makes the first three times as many as the second."""
+    values = np.repeat([[1.0] * 4, [0.0] * 4], 500, axis=0)
+    personas, weights = ["c00"] * 500 + ["c01"] * 500, np.repeat([1.5, 0.5], 500)
+    sure, unsure = (
+        effects(values, values, personas, Shift(weights, drawn), 0)
+        for drawn in (np.empty((0, 1_000)), np.array([np.repeat([1.5 + d, 0.5 - d], 500) for d in (-0.4, 0.0, 0.4)]))
+    )
+    assert sure[0].difference == unsure[0].difference == pytest.approx(0.25)
+    assert unsure[0].high - unsure[0].low > 3 * (sure[0].high - sure[0].low)
+    share = next(one for one in unsure if (one.persona, one.measure) == ("c00", SHARE))
+    assert (share.control, share.variant) == (0.5, 0.75) and share.low < 0.25 < share.high
+    assert next(one for one in unsure if one.persona == "c00").difference == 0.0
 
 
 def test_the_same_storefront_twice_has_no_effect(crowd: Crowd, shop: Shop) -> None:
@@ -101,4 +115,4 @@ def test_the_page_stands_alone_and_says_every_figure(crowd: Crowd, shop: Shop) -
     text = page("a <b> title", "facts & figures", found, {"c00": "those who look"}, "EUR")
     assert "a &lt;b&gt; title" in text and "facts &amp; figures" in text and "those who look (c00)" in text
     assert "http" not in text and "<script" not in text
-    assert text.count("<svg") == len(MEASURES) and text.count("<circle") == len(found)
+    assert text.count("<svg") == len(MEASURES) + 1 and text.count("<circle") == len(found)

@@ -8,8 +8,9 @@ import pytest
 
 from agent_runtime.actions import ACTIONS
 from agent_runtime.errors import ModelError, TraceError
+from agent_runtime.mix_fit import fit_mix
 from agent_runtime.response import FEATURES, LEAVING, OUTCOMES, Responding, Response, features, types_of
-from agent_runtime.response_fit import Moves, fit_response
+from agent_runtime.response_fit import Moves, fit_shifts
 from agent_runtime.shop import Shop
 from agent_runtime.vocabulary import Vocabulary
 from schemas.conditions import Conditions
@@ -35,7 +36,9 @@ def planted() -> tuple[Response, np.ndarray]:
     odds[:, ADD] *= np.exp(slopes[kind[session]] * told[merchant[session], 0])
     heap = np.cumsum(odds / odds.sum(axis=1, keepdims=True), axis=1)
     chosen = (heap < random.random((len(session), 1))).sum(axis=1)
-    return fit_response(Moves(chances, chosen, session), kind, merchant, told, TYPES), slopes
+    centre, shifts, spread = fit_shifts(Moves(chances, chosen, session), kind, merchant, told, TYPES)
+    nothing = np.zeros((TYPES, len(FEATURES)))
+    return Response(centre, shifts, nothing, spread, np.zeros((nothing.size, 1))), slopes
 
 
 def contrast(response: Response) -> np.ndarray:
@@ -63,10 +66,28 @@ def test_draws_scatter_as_far_as_the_fit_is_unsure(planted: tuple[Response, np.n
     assert (np.abs(slopes - contrast(response)) < 3 * spread).all()
 
 
+def test_planted_moves_between_types_are_found_and_no_more_sure_than_storefronts_differ() -> None:
+    """Dear storefronts see fewer of code 0; every storefront has a mix of its own besides."""
+    random = np.random.default_rng(4)
+    storefronts, sessions, coarse = 400, 50, np.array([0, 0, 1, 1])
+    told = np.zeros((storefronts, len(FEATURES)))
+    told[:, 0] = random.uniform(-0.25, 0.25, storefronts)
+    odds = random.dirichlet(np.full(4, 6.0), size=storefronts)
+    odds[:, 0] *= np.exp(-2.0 * told[:, 0])
+    code = np.concatenate([random.choice(4, sessions, p=share / share.sum()) for share in odds])
+    mix, spread = fit_mix(code, coarse, np.repeat(np.arange(storefronts), sessions), told)
+    answer = mix[:, 0] - mix[:, 0].mean()
+    root = spread.reshape(*mix.shape, -1)[:, 0]
+    unsure = np.sqrt(((root - root.mean(axis=0)) ** 2).sum(axis=1))
+    assert np.abs(answer - np.array([-1.5, 0.5, 0.5, 0.5])).max() < 0.6
+    assert 0.1 < unsure.mean() < 0.6
+    assert not mix[:, 2:].any()
+
+
 def test_storefronts_that_are_all_alike_teach_nothing() -> None:
     moves = Moves(np.full((1, OUTCOMES), 1 / OUTCOMES), np.zeros(1, np.int64), np.zeros(1, np.int64))
     with pytest.raises(TraceError, match="alike"):
-        fit_response(moves, np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, len(FEATURES))), 1)
+        fit_shifts(moves, np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones((1, len(FEATURES))), 1)
 
 
 class Level:
@@ -83,7 +104,10 @@ def test_each_row_is_shifted_by_its_own_type(shop: Shop, vocabulary: Vocabulary)
     assert types_of(vocabulary) == ("c00", "c01")
     shifts = np.zeros((2, len(FEATURES), OUTCOMES))
     shifts[1, 0, ADD], shifts[1, 1, LEAVING] = -2.0, 1.0
-    response = Response(np.zeros(len(FEATURES)), shifts, np.zeros((shifts.size, 1), np.float32))
+    nothing = np.zeros((len(vocabulary.code_paths), len(FEATURES)))
+    response = Response(
+        np.zeros(len(FEATURES)), shifts, nothing, np.zeros((shifts.size, 1)), np.zeros((nothing.size, 1))
+    )
     dear = replace(shop, conditions=Conditions(price_level=np.e, free_shipping=True))
     backend = Responding(Level(len(vocabulary)), vocabulary, response, dear)
     tokens = np.array([vocabulary.prompt((0, 0, 0, 0), code) for code in (0, 1, 2)])
@@ -105,7 +129,7 @@ def test_a_response_is_kept_in_a_file(planted: tuple[Response, np.ndarray], tmp_
     path = tmp_path / "response.npz"
     planted[0].save(path)
     back = Response.load(path)
-    for name in ("centre", "shifts", "spread"):
+    for name in ("centre", "shifts", "mix", "spread", "mix_spread"):
         np.testing.assert_array_equal(getattr(back, name), getattr(planted[0], name))
     path.write_bytes(b"no")
     with pytest.raises(ModelError, match="finetune anew"):
