@@ -4,10 +4,11 @@ The truth comes of the generator's own shoppers, walked through each storefront 
 only logs of other storefronts, their told conditions, and the held-out storefront's own log as it is.
 """
 
+import json
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +25,14 @@ from agent_runtime.trial import crowd_of, try_variant, visit
 from agent_runtime.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.yardsticks import mix_of
-from bench.align import FIRST_HELD_OUT, START_MS
 from bench.report import Report
-from encoders.artefact import MANIFEST_FILE as ENCODER_MANIFEST
-from encoders.artefact import write_artefact
-from encoders.fitting import finish
+from bench.told_world import FIRST_HELD_OUT, START_MS, ToldWorld, encoder_of, training_log
 from encoders.generator.counterfactual import Visited, changed, shoppers
 from encoders.generator.counterfactual import visit as true_visit
 from encoders.generator.merchants import HOUR_MS, Merchant, build_merchant
 from encoders.generator.run import GeneratorRun, conditions_path, generate
 from encoders.serving import Encoder
 from encoders.sessionise import read_sessions
-from encoders.training import TrainingOptions, split_held_out, train
 from schemas.conditions import read_conditions
 from schemas.settings import settings
 
@@ -51,26 +48,21 @@ _CLEAR = 1.96
 class VariantsBench:
     """What to measure, and on how much.
 
-    merchants, buyers    whose log teaches answers to conditions: many, because each storefront shows one set of them
-    trained_merchants    how many of them also train encoder and simulator, which need sessions rather than storefronts
+    world                whose log teaches answers to conditions
     held_out, held_out_buyers  storefronts to foretell for, and the buyers whose log shows their mix and shelves
     shoppers             simulated, in each storefront and variant
     true_buyers          the generator's, in each storefront and variant
-    encoder_epochs, epochs     passes of the encoder's and the simulator's training
+    epochs               passes of the simulator's training
+    processes            storefronts foretold at the same time
     """
 
-    merchants: int = 1_200
-    buyers: int = 30
-    trained_merchants: int = 400
+    world: ToldWorld = field(default_factory=ToldWorld)
     held_out: int = 12
     held_out_buyers: int = 800
     shoppers: int = 1_500
     true_buyers: int = 10_000
-    hours: float = 168.0
-    world_seed: int = 5
-    seed: int = 0
-    encoder_epochs: int = 4
     epochs: int = 3
+    seed: int = 0
     processes: int = 2
 
 
@@ -114,26 +106,20 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
     Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shape = f"{bench.trained_merchants}-of-{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
-    made = folder / f"conditions-{shape}-seed-{bench.seed}-{bench.encoder_epochs}-{bench.epochs}"
-    training = folder / f"conditions-{shape}.parquet"
-    if not training.exists():
-        say(f"generating {bench.merchants} merchants")
-        run = GeneratorRun(bench.merchants, bench.buyers, bench.hours, bench.world_seed, START_MS, conditions=True)
-        generate(run, training, training.with_suffix(".truth.parquet"), lambda done, total: None)
+    training = training_log(folder, bench.world, say)
+    encoder_folder = encoder_of(folder, bench.world, training, say)
+    simulator = folder / bench.world.trained / f"persona-{bench.seed}-{bench.epochs}"
     torch.set_num_threads(1)
-    if not (made / "encoder" / ENCODER_MANIFEST).exists():
-        say("training the encoder")
-        _train_encoder(made / "encoder", training, bench)
-    if not (made / "persona" / MANIFEST_FILE).exists():
+    if not (simulator / MANIFEST_FILE).exists():
         say("training the simulator")
-        figures = _train_simulator(made, training, bench)
+        figures = _train_simulator(simulator, encoder_folder, training, bench)
         say(f"trained: {figures['held_out_nats_per_session']:.2f} nats a held-out session")
+    kept = folder / f"foretold-{simulator.name}-{bench.held_out_buyers}-{bench.shoppers}-{bench.true_buyers}"
+    kept.mkdir(exist_ok=True)
     cells: list[Cell] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(bench.processes, context) as pool:
+    with ProcessPoolExecutor(bench.processes, multiprocessing.get_context("spawn")) as pool:
         numbers = range(FIRST_HELD_OUT, FIRST_HELD_OUT + bench.held_out)
-        running = [pool.submit(foretell, folder, made, bench, number) for number in numbers]
+        running = [pool.submit(foretell, kept, encoder_folder, simulator, bench, number) for number in numbers]
         for left, future in enumerate(as_completed(running), 1):
             cells += future.result()
             say(f"{left} of {bench.held_out} storefronts foretold")
@@ -141,53 +127,54 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
     return report_of(cells), cells
 
 
-def _train_encoder(folder: Path, events: Path, bench: VariantsBench) -> None:
-    dials = settings()
-    log = read_sessions([events], dials.gap_ms, dials.session_max_events)
-    training, held_out = split_held_out(log.select(log.merchant < bench.trained_merchants), bench.seed)
-    options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
-    fitted = finish(train(training, held_out, options, torch.device("cpu")), training, held_out)
-    write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
-
-
-def _train_simulator(made: Path, events: Path, bench: VariantsBench) -> dict[str, float]:
-    dials, encoder = settings(), Encoder.load(made / "encoder")
+def _train_simulator(folder: Path, encoder_folder: Path, events: Path, bench: VariantsBench) -> dict[str, float]:
+    dials, encoder = settings(), Encoder.load(encoder_folder)
     everything = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
-    rows = np.flatnonzero(everything.traces.merchant < bench.trained_merchants)
+    rows = np.flatnonzero(everything.traces.merchant < bench.world.trained_merchants)
     training = replace(everything, traces=everything.traces.select(rows))
     seen = under_conditions(observe_shops([events], dials.gap_ms), read_conditions([conditions_path(events)]))
     words = Vocabulary(encoder.version, tuple(encoder.code_paths))
     options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
-    shops = {shop.merchant_id: shop for shop in seen}
+    shops, device = {shop.merchant_id: shop for shop in seen}, torch.device("cpu")
     return dict(
-        train_simulator(
-            made / "persona",
-            RECIPES["persona"],
-            training,
-            shops,
-            words,
-            options,
-            torch.device("cpu"),
-            answers=everything.traces,
-        )
+        train_simulator(folder, RECIPES["persona"], training, shops, words, options, device, answers=everything.traces)
     )
 
 
-def foretell(folder: Path, made: Path, bench: VariantsBench, number: int) -> list[Cell]:
-    """Return one storefront's cells: what the simulator foretells of its variants, beside what comes true."""
+def foretell(kept: Path, encoder_folder: Path, simulator: Path, bench: VariantsBench, number: int) -> list[Cell]:
+    """Return one storefront's cells: what the simulator foretells of its variants, beside what comes true.
+
+    They are kept in a file of the folder ``kept``, and not made again.
+    """
+    done = kept / f"{number}.json"
+    if done.exists():
+        return [Cell(**cell) for cell in json.loads(done.read_text())]
+    cells = _foretell(kept, encoder_folder, simulator, bench, number)
+    done.write_text(json.dumps([asdict(cell) for cell in cells]) + "\n")
+    return cells
+
+
+def _foretell(kept: Path, encoder_folder: Path, folder: Path, bench: VariantsBench, number: int) -> list[Cell]:
     torch.set_num_threads(1)
-    dials, encoder = settings(), Encoder.load(made / "encoder")
-    end_ms = START_MS + round(bench.hours * HOUR_MS)
-    merchant = build_merchant(bench.world_seed, number, START_MS, end_ms, with_drift=False, with_conditions=True)
-    log = folder / f"conditions-held-out-{number}-{bench.held_out_buyers}-world-{bench.world_seed}.parquet"
+    world, dials, encoder = bench.world, settings(), Encoder.load(encoder_folder)
+    end_ms = START_MS + round(world.hours * HOUR_MS)
+    merchant = build_merchant(world.world_seed, number, START_MS, end_ms, with_drift=False, with_conditions=True)
+    log = kept / f"{number}.parquet"
     run = GeneratorRun(
-        1, bench.held_out_buyers, bench.hours, bench.world_seed, START_MS, number, drift=False, conditions=True
+        1,
+        bench.held_out_buyers,
+        world.hours,
+        world.world_seed,
+        START_MS,
+        number,
+        drift=False,
+        conditions=True,
     )
     generate(run, log, log.with_suffix(".truth.parquet"), lambda done, total: None)
     recorded = record(read_sessions([log], dials.gap_ms, dials.session_max_events), encoder)
     shop = under_conditions(observe_shops([log], dials.gap_ms), read_conditions([conditions_path(log)]))[0]
     mix = mix_of(shop.merchant_id, encoder.version, recorded.traces.code, START_MS)
-    simulator = load_simulator(made / "persona")
+    simulator = load_simulator(folder)
     crowd = crowd_of(
         simulator.backend(LOCAL),
         simulator.vocabulary,
@@ -199,7 +186,7 @@ def foretell(folder: Path, made: Path, bench: VariantsBench, number: int) -> lis
         dials.gap_ms,
     )
     control = visit(crowd, shop)
-    visits = shoppers(merchant, bench.world_seed + 1, bench.true_buyers, START_MS, end_ms)
+    visits = shoppers(merchant, world.world_seed + 1, bench.true_buyers, START_MS, end_ms)
     before = true_visit(merchant, visits)
     cells = []
     for kind, variant in variants_of(merchant):

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.bench_tasks import tasks
 from infra.cli.bench_variants import variants
 
 if TYPE_CHECKING:
     from bench.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Measure, beside the peers, and print figures as JSON.")
+app.command()(tasks)
 app.command()(variants)
 
 EncoderOption = Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")]

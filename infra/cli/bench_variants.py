@@ -46,19 +46,24 @@ def variants(
 
     from rich.console import Console
 
+    from bench.told_world import ToldWorld
     from bench.variants import VariantsBench, bench_variants
 
-    plan = VariantsBench(
+    world = ToldWorld(
         merchants=merchants,
         buyers=buyers,
         trained_merchants=trained_merchants,
+        world_seed=world_seed,
+        encoder_epochs=encoder_epochs,
+        seed=seed,
+    )
+    plan = VariantsBench(
+        world,
         held_out=held_out,
         shoppers=shoppers,
         true_buyers=true_buyers,
-        world_seed=world_seed,
-        seed=seed,
-        encoder_epochs=encoder_epochs,
         epochs=epochs,
+        seed=seed,
         processes=processes,
     )
     console, start = Console(stderr=True), time.monotonic()
