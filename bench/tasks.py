@@ -28,12 +28,14 @@ from encoders.serving import Encoder
 from encoders.sessionise import read_sessions
 from schemas.settings import settings
 
-PERSONA, EIGHTFOLD_NAME, NO_PERSONA, GREEDY, CHANCE = "persona", "eightfold", "no_persona", "greedy", "random"
+PERSONA, EIGHTFOLD_NAME, GREEDY, CHANCE = "persona", "eightfold", "greedy", "random"
 #: Models by name: shape, and whether it is told buyer types.
-MODELS = {PERSONA: (TinyShape(), True), NO_PERSONA: (TinyShape(), False), EIGHTFOLD_NAME: (EIGHTFOLD, False)}
+MODELS = {PERSONA: (TinyShape(), True), EIGHTFOLD_NAME: (EIGHTFOLD, False)}
 #: Share of tasks that ask for more than one.
 _MANY = 0.25
 _RESAMPLES = 2_000
+#: There are a few thousand purchases: smaller batches than a simulator's, for more steps.
+_BATCH_TOKENS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def bench_tasks(folder: Path, bench: TasksBench, say: Callable[[str], None]) -> 
             report.add(f"parameters_{name}", figures["parameters"], "parameters")
             report.add(f"purchases_{name}", figures["training_sessions"], "sessions")
             report.add(f"nats_{name}", figures["held_out_nats_per_session"], "nats a session")
-    for name in (PERSONA, EIGHTFOLD_NAME, NO_PERSONA, GREEDY, CHANCE):
+    for name in (PERSONA, EIGHTFOLD_NAME, GREEDY, CHANCE):
         _add(report, name, results[name])
     ours, theirs = (_success(results[name]) for name in (PERSONA, EIGHTFOLD_NAME))
     report.add("success_above_eightfold", float((ours - theirs).mean()), "0 to 1")
@@ -141,7 +143,7 @@ def _train_and_run(
     log = log.select(log.merchant < bench.world.trained_merchants)
     goods = {shop.merchant_id: Goods(shop) for shop in observe_shops([training], dials.gap_ms)}
     rows = goal_rows(log, encoder.encode(log.batch()).code, goods, words, typed, bench.seed)
-    options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
+    options = FinetuneOptions(epochs=bench.epochs, batch_tokens=_BATCH_TOKENS, seed=bench.seed)
     trained = finetune(tiny_model(words, shape, bench.seed), words, rows, options, torch.device("cpu"))
     model = LocalModel(trained.model, words)
     done = _rounds(lambda seed: run_tasks(ModelDoer(model, words, typed, seed), tasks, seed), bench)
