@@ -59,7 +59,7 @@ class VariantsBench:
     world: ToldWorld = field(default_factory=ToldWorld)
     held_out: int = 12
     held_out_buyers: int = 800
-    shoppers: int = 1_500
+    shoppers: int = 1_000
     true_buyers: int = 10_000
     epochs: int = 3
     seed: int = 0
