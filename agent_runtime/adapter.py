@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agent_runtime.backends import Backend, Cast, Rowwise, Scores
+from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.capabilities import Capabilities
 from agent_runtime.decisions import Choices, Decisions, decisions
+from agent_runtime.shifted import shifted
 from agent_runtime.vocabulary import Tokens, Vocabulary
-from schemas.events import I32, I64
 
 F64 = npt.NDArray[np.float64]
 
@@ -34,49 +34,14 @@ class Adapter:
     pauses: F64
 
 
-class Adapted:
-    """A ``Backend`` with a storefront's adapter on it."""
-
-    def __init__(self, backend: Backend, vocabulary: Vocabulary, adapter: Adapter) -> None:
-        self._backend = backend
-        self._bias = np.zeros(len(vocabulary), np.float32)
-        ranges = {
-            kind: slice(a - vocabulary.offset, b - vocabulary.offset) for kind, (a, b) in vocabulary.ranges.items()
-        }
-        self._bias[ranges["action"]] = adapter.moves[:-1]
-        self._bias[vocabulary.leave - vocabulary.offset] = adapter.moves[-1]
-        self._bias[ranges["pace"]] = adapter.pauses
-
-    def scores(self, tokens: Tokens) -> Scores:
-        """Return the backend's scores with the biases added; see ``Backend``."""
-        return np.asarray(self._backend.scores(tokens) + self._bias, np.float32)
-
-
-class _AdaptedRows(Adapted):
-    """The same on a backend that answers row by row, which stays so."""
-
-    def __init__(self, backend: Backend, rows: Rowwise, vocabulary: Vocabulary, adapter: Adapter) -> None:
-        super().__init__(backend, vocabulary, adapter)
-        self._rows = rows
-
-    def cast(self, seed: int, agents: I64, codes: I32) -> Cast:
-        """Return what decides for these shoppers; see ``Rowwise``."""
-        return _AdaptedCast(self._rows.cast(seed, agents, codes), self._bias)
-
-
-class _AdaptedCast:
-    def __init__(self, cast: Cast, bias: npt.NDArray[np.float32]) -> None:
-        self._cast, self._bias = cast, bias
-
-    def scores(self, tokens: Tokens, rows: I64) -> Scores:
-        return np.asarray(self._cast.scores(tokens, rows) + self._bias, np.float32)
-
-
-def adapted(backend: Backend, vocabulary: Vocabulary, adapter: Adapter) -> Backend:
-    """Return a backend with a storefront's adapter on it, ``Rowwise`` if it was."""
-    if isinstance(backend, Rowwise):
-        return _AdaptedRows(backend, backend, vocabulary, adapter)
-    return Adapted(backend, vocabulary, adapter)
+def adapted(backend: Backend | Rowwise, vocabulary: Vocabulary, adapter: Adapter) -> Backend | Rowwise:
+    """Return a backend with a storefront's adapter on it."""
+    bias = np.zeros(len(vocabulary), np.float32)
+    ranges = {kind: slice(a - vocabulary.offset, b - vocabulary.offset) for kind, (a, b) in vocabulary.ranges.items()}
+    bias[ranges["action"]] = adapter.moves[:-1]
+    bias[vocabulary.leave - vocabulary.offset] = adapter.moves[-1]
+    bias[ranges["pace"]] = adapter.pauses
+    return shifted(backend, lambda tokens: bias)
 
 
 def fit_adapter(

@@ -27,5 +27,9 @@ class EndpointError(AgentError):
     """The model behind an endpoint does not answer, or no endpoint is set."""
 
 
+class VariantError(AgentError):
+    """A storefront variant cannot be read, or cannot be tried on this storefront or with this simulator."""
+
+
 class PublishError(AgentError):
     """The broker does not take the simulated clicks."""

@@ -127,7 +127,7 @@ def finetune(
     if len(rows) < 2 * held:
         raise TraceError(f"{len(rows)} sessions are too few to learn from; assign a longer event log.")
     training, held_out = [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
-    batches = [_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
+    batches = [padded_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
     model.to(device).train()
@@ -164,13 +164,13 @@ def held_out_nats(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], de
     """Return the mean negative log-likelihood of a session's own tokens given its prompt, in nats."""
     model.eval()
     total = 0.0
-    for batch in _batches(rows, 4_096, np.random.default_rng(0)):
+    for batch in padded_batches(rows, 4_096, np.random.default_rng(0)):
         loss, _ = _loss(model, vocabulary, [rows[i] for i in batch], device)
         total += float(loss)
     return total / len(rows)
 
 
-def _batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Generator) -> list[list[int]]:
+def padded_batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Generator) -> list[list[int]]:
     """Return batches of row numbers of about equal length and at most ``tokens`` tokens with padding, shuffled."""
     lengths = np.array([len(row) for row in rows])
     order = np.lexsort((generator.random(len(rows)), lengths))

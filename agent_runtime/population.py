@@ -1,11 +1,14 @@
 """Who walks in: the latest mix of buyer types of a merchant, and the shoppers drawn from it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from agent_runtime.draws import Purpose, draws
 from agent_runtime.errors import PopulationError
@@ -60,6 +63,29 @@ def latest_mix(store: Reader, merchant_id: str) -> Mix:
         float(rows[0]["n_effective"]),
         {int(row["code"]): row["weight"] / total for row in rows},
     )
+
+
+def assigned_mix(path: Path, merchant_id: str) -> Mix:
+    """Return a merchant's mix of all shoppers' sessions in a file of ``simpersona assign``, every one counted alike.
+
+    Raises PopulationError when the file is none, is of several codebooks, or does not know the merchant.
+    """
+    columns = ["merchant_id", "code", "codebook_version", "is_bot", "started_at"]
+    try:
+        table = pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise PopulationError(f"{path}: no assignments ({error}); make them with `simpersona assign`.") from error
+    people = table.filter(pc.and_(pc.invert(table["is_bot"]), pc.greater_equal(table["code"], 0)))
+    own = people.filter(pc.equal(people["merchant_id"], merchant_id))
+    versions = pc.unique(own["codebook_version"]).to_pylist()
+    if not len(own):
+        known = ", ".join(sorted(pc.unique(people["merchant_id"]).to_pylist())[:20])
+        raise PopulationError(f"{path}: no session of a shopper at {merchant_id}; it knows {known}.")
+    if len(versions) > 1:
+        raise PopulationError(f"{path}: made by several codebooks ({', '.join(versions)}); assign with one.")
+    counts = {int(one["values"]): one["counts"] / len(own) for one in pc.value_counts(own["code"]).to_pylist()}
+    as_of_ms = int(pc.max(pc.cast(pc.cast(own["started_at"], pa.timestamp("ms", tz="UTC")), pa.int64())).as_py())
+    return Mix(merchant_id, str(versions[0]), as_of_ms, float(len(own)), dict(sorted(counts.items())))
 
 
 def merchants_with_mix(store: Reader) -> list[str]:

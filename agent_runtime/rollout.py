@@ -96,7 +96,7 @@ def play(
             cast: Cast = backend.cast(seed, told, types)
         else:
             cast = _Fixed(backend, told % TILE)
-        crowd = _Crowd(vocabulary, tables, flags, told, types, span, seed, gap_ms, coupled)
+        crowd = _Crowd(vocabulary, tables, flags, told, types, span, seed, (gap_ms, storefront.delay_ms), coupled)
         crowd.walk(cast)
         return crowd
 
@@ -165,11 +165,12 @@ class _Crowd:
         codes: I32,
         span: Span,
         seed: int,
-        gap_ms: int,
+        pauses_ms: tuple[int, int],
         coupled: bool,
     ) -> None:
+        """``pauses_ms``: what no pause may reach, and what the storefront adds to every one."""
         self.vocabulary, self.tables, self.agents = vocabulary, tables, agents
-        self.span, self.seed, self.gap_ms, self.coupled = span, np.uint64(seed), gap_ms, coupled
+        self.span, self.seed, self.pauses_ms, self.coupled = span, np.uint64(seed), pauses_ms, coupled
         prompts = {int(code): vocabulary.prompt(flags, int(code)) for code in np.unique(codes)}
         self.tokens: Tokens = np.full((len(agents), vocabulary.longest + 1), vocabulary.pad, np.int64)
         self.tokens[:, : vocabulary.prompt_length] = [prompts[int(code)] for code in codes]
@@ -219,6 +220,6 @@ class _Crowd:
         chosen = np.zeros(len(rows), np.int64)
         choose(self.visits, rows, scores, self.tokens, position, first, allowed, offset, seed, chosen, self.coupled)
         if kind is Kind.PACE:
-            wait(self.visits, self._all_clicks, rows, chosen, self.gap_ms, seed, self._open)
+            wait(self.visits, self._all_clicks, rows, chosen, self.pauses_ms, seed, self._open)
         else:
             self.traits[rows, position - words.prompt_length] = chosen

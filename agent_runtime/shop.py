@@ -7,7 +7,7 @@ so that a log of any size fits. Nothing but observed clicks is needed: no feed, 
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import duckdb
 from agent_runtime.capabilities import FIELDS, OWED, OWING, Capabilities
 from agent_runtime.errors import ShopError
 from encoders.event_log import read_batches
+from schemas.conditions import NOTHING_TOLD, Conditions
 from schemas.taxonomy import EVENT_CODES
 
 #: Most viewed products and most used queries kept of a shop: the tail is hardly ever drawn.
@@ -40,13 +41,17 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What simulated shoppers walk through. Products by views, most first; queries with their counts likewise."""
+    """What simulated shoppers walk through. Products by views, most first; queries with their counts likewise.
+
+    ``conditions`` are told, not observed; without any they are the defaults.
+    """
 
     merchant_id: str
     currency: str | None
     products: tuple[Product, ...]
     queries: tuple[tuple[str, int], ...]
     capabilities: Capabilities
+    conditions: Conditions = NOTHING_TOLD
 
     def to_json(self) -> dict[str, Any]:
         """Return the shop as a JSON object; ``from_json`` takes it back unchanged."""
@@ -58,6 +63,7 @@ class Shop:
             "requires": {event: sorted(owed) for event, owed in sorted(self.capabilities.requires.items())},
             "queries": [list(query) for query in self.queries],
             "products": [[p.product_id, p.category, p.price_minor, p.views] for p in self.products],
+            **({} if self.conditions == NOTHING_TOLD else {"conditions": self.conditions.to_json()}),
         }
 
     @staticmethod
@@ -73,6 +79,7 @@ class Shop:
                 {event: frozenset(columns) for event, columns in value["fields"].items()},
                 {event: frozenset(owed) for event, owed in value["requires"].items()},
             ),
+            Conditions.from_json(value.get("conditions", {})),
         )
 
 
@@ -85,6 +92,14 @@ def read_shops(path: Path) -> dict[str, Shop]:
     """Return the shops of ``write_shops`` by merchant id."""
     shops = (Shop.from_json(json.loads(line)) for line in path.read_text().splitlines())
     return {shop.merchant_id: shop for shop in shops}
+
+
+def under_conditions(shops: Sequence[Shop], told: Mapping[str, Conditions]) -> list[Shop]:
+    """Return the shops with what was told of them. Raises ShopError when nothing was told of one."""
+    missing = [shop.merchant_id for shop in shops if shop.merchant_id not in told]
+    if missing:
+        raise ShopError(f"The storefront conditions say nothing of {', '.join(missing[:5])}; add a line for each.")
+    return [replace(shop, conditions=told[shop.merchant_id]) for shop in shops]
 
 
 def observe_shops(events: Sequence[Path], gap_ms: int, merchant: str | None = None) -> list[Shop]:

@@ -43,6 +43,7 @@ class Plan:
     """Everything that fixes a run's result, apart from the shop and the simulator's files, whose hashes it names.
 
     start_ms, span_ms  event time (UTC) in which sessions begin; gap_ms the session gap; lateness_ms the allowed one
+    variant            the storefront change that is tried, as JSON; None for none
     """
 
     mix: Mix
@@ -56,6 +57,7 @@ class Plan:
     gap_ms: int
     lateness_ms: int
     tile: int = TILE
+    variant: Mapping[str, Any] | None = None
 
     @property
     def run_id(self) -> str:
@@ -64,7 +66,10 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the manifest from which the run can be repeated."""
-        return json.dumps(asdict(self), sort_keys=True)
+        told = asdict(self)
+        if self.variant is None:  # runs without one keep the names they had
+            del told["variant"]
+        return json.dumps(told, sort_keys=True)
 
     @staticmethod
     def of(manifest: Mapping[str, Any]) -> "Plan":

@@ -4,6 +4,7 @@ model/            what ``save_pretrained`` writes (absent when only the scripted
 vocabulary.json   the words, with the codebook they belong to
 markov.npz        the scripted chain
 sessions.npz      training sessions to be played again
+response.npz      answers to storefront conditions (absent when none were told)
 shops.jsonl       the storefronts of the merchants it was trained on
 manifest.json     codebook version, model version, hashes of all other files, seeds, figures, library versions
 """
@@ -21,11 +22,13 @@ from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.errors import ModelError
 from agent_runtime.markov import MarkovChain
 from agent_runtime.replay import Repertoire
+from agent_runtime.response import Response
 from agent_runtime.shop import Shop, read_shops, write_shops
 from agent_runtime.vocabulary import Vocabulary
 
 MANIFEST_FILE, VOCABULARY_FILE, CHAIN_FILE, SHOPS_FILE = "manifest.json", "vocabulary.json", "markov.npz", "shops.jsonl"
 SESSIONS_FILE = "sessions.npz"
+RESPONSE_FILE = "response.npz"
 MODEL_FOLDER = "model"
 
 #: The backends a command can name.
@@ -78,6 +81,11 @@ class Simulator:
 
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
 
+    def response(self) -> Response | None:
+        """Return what it knows of answers to storefront conditions, None when it was told of none."""
+        path = self.folder / RESPONSE_FILE
+        return Response.load(path) if path.is_file() else None
+
 
 def check_codebook(folder: Path, version: str) -> None:
     """Raise ModelError when a simulator is not there or speaks of another codebook than ``version``."""
@@ -101,6 +109,7 @@ def write_simulator(
     model: Any | None,
     fields: Mapping[str, Any],
     sessions: Repertoire | None = None,
+    response: Response | None = None,
 ) -> str:
     """Write a simulator's folder as one step and return its version, a name made from its content.
 
@@ -121,6 +130,8 @@ def write_simulator(
                 sessions.save(fresh / SESSIONS_FILE)
             if model is not None:
                 model.save_pretrained(fresh / MODEL_FOLDER)
+            if response is not None:
+                response.save(fresh / RESPONSE_FILE)
             files = _hashes(fresh)
             version = _version(files)
             manifest = {

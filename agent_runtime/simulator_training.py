@@ -13,9 +13,10 @@ from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_o
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
 from agent_runtime.replay import repertoire
+from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import write_simulator
-from agent_runtime.traces import token_rows
+from agent_runtime.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 
 #: About eight times the default's parameters, at the same depth of training.
@@ -49,8 +50,13 @@ def train_simulator(
     options: FinetuneOptions,
     device: torch.device,
     on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
+    answers: Traces | None = None,
 ) -> Mapping[str, float]:
-    """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``."""
+    """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``.
+
+    Where the shops' conditions are told and differ, answers to them are learnt too: from ``answers``, sessions of more
+    storefronts than the model is trained on, where they are given.
+    """
     traces = training.traces
     if recipe.other_session:
         traces = traces.of_other_session(options.seed)
@@ -63,5 +69,9 @@ def train_simulator(
     trained = finetune(model, words, rows, options, device, on_step)
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
     again = repertoire(rows, traces.code, words, options.seed)
-    write_simulator(folder, words, fit_markov(traces, words), list(shops.values()), trained.model.cpu(), fields, again)
+    differ = len({shop.conditions for shop in shops.values()}) > 1
+    told = traces if answers is None else answers
+    response = learn_response(trained.model, words, told, shops, device) if differ else None
+    chain = fit_markov(traces, words)
+    write_simulator(folder, words, chain, list(shops.values()), trained.model.cpu(), fields, again, response)
     return trained.figures

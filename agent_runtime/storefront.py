@@ -41,12 +41,15 @@ class Shelf:
 
 
 class Storefront:
-    """What a merchant shows. Raises ShopError when the shop has no products."""
+    """What a merchant shows. Raises ShopError when the shop has no products.
 
-    def __init__(self, shop: Shop) -> None:
+    delay_ms  how much longer every page takes than when the simulator learnt its pauses
+    """
+
+    def __init__(self, shop: Shop, delay_ms: int = 0) -> None:
         if not shop.products:
             raise ShopError(f"Merchant {shop.merchant_id} has no products to show.")
-        self.shop = shop
+        self.shop, self.delay_ms = shop, delay_ms
         # Prices travel as float32; comparing what the decoder will see keeps relations exact.
         self.prices = [float(np.float32(product.price_minor or 0)) for product in shop.products]
         by_category: dict[str | None, list[int]] = {}

@@ -230,11 +230,20 @@ def arrive(visits: Visits, rows: I64, moments: I64, lows: I64, highs: I64, of_mo
 
 
 @nb.njit(cache=True, nogil=True)
-def wait(visits: Visits, clicks: Clicks, rows: I64, paces: I64, gap_ms: int, seed: int, open_: Bools) -> None:
-    """Let a pause of bucket ``paces`` (n,) pass before each row's last click, as ``gap_ms_of`` draws it."""
+def wait(
+    visits: Visits, clicks: Clicks, rows: I64, paces: I64, pauses_ms: tuple[int, int], seed: int, open_: Bools
+) -> None:
+    """Let a pause of bucket ``paces`` (n,) pass before each row's last click, as ``gap_ms_of`` draws it.
+
+    ``pauses_ms`` are the session gap, which no pause reaches, and what the storefront adds to every one.
+    """
+    gap_ms, delay_ms = pauses_ms
     for place in range(len(rows)):
         row, pace = rows[place], paces[place]
         visit = visits[row]
-        visit.t += gap_ms_of(pace, unit_of(seed, visit.agent, visit.step - 1, _P_PACE), gap_ms)
+        pause = gap_ms_of(pace, unit_of(seed, visit.agent, visit.step - 1, _P_PACE), gap_ms)
+        if delay_ms:
+            pause = max(1, min(pause + delay_ms, gap_ms - 1))
+        visit.t += pause
         clicks[row, visit.step - 1].t = visit.t
         open_[row] = visit.step < MAX_EVENTS

@@ -74,8 +74,9 @@ def look(scene: Scene) -> None:
     at, state = scene.at[0], scene.state
     taste = scene.me["price"] * scene.effect[0]["price"]
     at["product"] = pick_product(
-        scene.shelves[at["shelf"]], scene.products, taste, scene.me["fame"], scene.shop["shows_price"], state
-    )
+        scene.shelves[at["shelf"]], scene.products, taste, scene.me["fame"], scene.shop["shows_price"],
+        scene.shop["disorder"], state,
+    )  # fmt: skip
     is_known = False
     for i in range(at["seen"]):
         is_known |= scene.seen[i]["product"] == at["product"]
@@ -123,6 +124,7 @@ def _consider(scene: Scene, liking: float, is_known: bool) -> None:
     if cut > 0.0:
         odds += me["promo"]
     odds -= _FULL_ODDS * at["lines"] / me["basket"]
+    odds -= me["to_price"] * scene.shop["price_log"] + me["to_ranking"] * scene.shop["disorder"]
     wants = uniform(scene.state) < 1.0 / (1.0 + math.exp(-odds))
     has_room = at["lines"] < LINES and at["row"] < at["first_row"] + MAX_EVENTS
     if not (wants and has_room and wait(scene)):

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
+from encoders.generator.conditions import ANSWERS, answers
 from encoders.generator.new_habits import NEW_HABITS, TEMPO_FACTOR
 
 
@@ -147,7 +148,7 @@ BUYER_TYPES: tuple[BuyerType, ...] = (
 )  # fmt: skip
 TYPE_NAMES = tuple(kind.name for kind in BUYER_TYPES)
 
-_HABITS = [field.name for field in fields(BuyerType) if field.name != "name"]
+_HABITS = [field.name for field in fields(BuyerType) if field.name != "name"] + list(ANSWERS)
 #: One row of habits as the simulation reads it.
 HABITS = np.dtype([(name, np.float64) for name in _HABITS])
 
@@ -159,7 +160,7 @@ def habits(overlap: float, new_habits: float = 0.0) -> npt.NDArray[np.void]:
     shopper's, so 0 leaves the types as written and 1 makes them the same. ``new_habits`` in [0, 1] is how far the types
     have gone over to the ways of ``new_habits.NEW_HABITS``.
     """
-    table = np.array([astuple(kind)[1:] for kind in (*BUYER_TYPES, _ANYBODY)], dtype=np.float64)
+    table = np.array([astuple(kind)[1:] + answers(kind.name) for kind in (*BUYER_TYPES, _ANYBODY)], dtype=np.float64)
     if new_habits:
         changed = table.copy()
         for row, kind in zip(changed, BUYER_TYPES, strict=False):

@@ -1,5 +1,7 @@
 """What a shopper does with a cart: look into it, take something out, try to buy."""
 
+import math
+
 import numba
 
 from encoders.generator import raw_events as raw
@@ -44,11 +46,12 @@ def check_out(scene: Scene) -> None:
     at = scene.at[0]
     at["attempts"] += 1
     _write_total(scene, raw.CHECKOUT)
-    ease = scene.effect[0]["checkout"]
+    ease = scene.effect[0]["checkout"] * math.exp(scene.me["to_shipping"] * scene.shop["shipping"])
     for step in (raw.PAYMENT, raw.COMPLETED):
         chance = scene.me["proceed"] if step == raw.PAYMENT else scene.me["complete"]
         # The shopper's effect acts on the odds, so that chances stay chances.
-        chance = chance * ease / (1.0 - chance + chance * ease)
+        odds = ease * math.exp(scene.me["to_step"] * scene.shop["short"]) if step == raw.PAYMENT else ease
+        chance = chance * odds / (1.0 - chance + chance * odds)
         if uniform(scene.state) >= chance:
             return
         if step == raw.PAYMENT and not scene.shop["has_payment"]:

@@ -6,15 +6,17 @@ import numpy as np
 
 from encoders.generator.buyer_types import BUYER_TYPES
 from encoders.generator.catalogue import Catalogue, build_catalogue
+from encoders.generator.conditions import draw_conditions
 from encoders.generator.drifts import SCHEDULE, Drift, Floats, Promotion, draw_mix, plant_drift, plant_promotions
 from encoders.generator.vocabulary import CURRENCIES
+from schemas.conditions import Conditions
 from schemas.events import I64
 
 HOUR_MS = 3_600_000
 #: 1970-01-01 was a Thursday; Monday counts as day 0.
 _EPOCH_WEEKDAY = 3
 #: Streams of a merchant's random numbers, so that adding draws to one part leaves the others alone.
-_SHOP, _TRAFFIC = 1, 2
+_SHOP, _TRAFFIC, _CONDITIONS = 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Merchant:
     tempo, depth  factors on every shopper's seconds per page and patience here
     peak_hour, swing, weekend  the shop's rhythm: local busy hour, log strength of day and weekend
     utc_offset_h  local time minus UTC
+    conditions    what shoppers answer to here (the catalogue's prices are those of level 1); None where nobody does
     """
 
     merchant_id: str
@@ -45,6 +48,7 @@ class Merchant:
     utc_offset_h: int
     drift: Drift | None
     promotions: tuple[Promotion, ...]
+    conditions: Conditions | None = None
 
     def mix_at(self, t_ms: I64) -> Floats:
         """Return the mix of arriving buyers at each time, (n, T)."""
@@ -65,7 +69,9 @@ class Merchant:
         return np.asarray(hours % 24.0), (weekday >= 5).astype(np.float64)
 
 
-def build_merchant(seed: int, number: int, start_ms: int, end_ms: int, with_drift: bool) -> Merchant:
+def build_merchant(
+    seed: int, number: int, start_ms: int, end_ms: int, with_drift: bool, with_conditions: bool = False
+) -> Merchant:
     """Return shop ``number`` of the world ``seed``; runs with other start times see the same shop."""
     rng = np.random.default_rng([seed, number, _SHOP])
     merchant_id = f"shop-{number:03d}"
@@ -93,4 +99,5 @@ def build_merchant(seed: int, number: int, start_ms: int, end_ms: int, with_drif
         utc_offset_h=utc_offset_h,
         promotions=plant_promotions(traffic, merchant_id, catalogue.category, start_ms, end_ms),
         drift=None if kind is None else plant_drift(traffic, kind, mix, start_ms, end_ms),
+        conditions=draw_conditions(np.random.default_rng([seed, number, _CONDITIONS])) if with_conditions else None,
     )

@@ -24,6 +24,7 @@ from encoders.generator.truth import TRUTH_SCHEMA, truth_rows, truth_summary
 from encoders.generator.visits import Visits, plan_bots, plan_visits
 from encoders.generator.whole_file import whole_file
 from encoders.generator.world import build_world
+from schemas.conditions import write_conditions
 from schemas.validation import TIME_MAX_MS, TIME_MIN_MS
 
 #: Default of the difficulty dial: chosen so that a classifier that is told the types reaches 0.8 to 0.9 NMI on the
@@ -45,6 +46,7 @@ class GeneratorRun:
     malformed   share of events beside which an unusable record is put
     overlap     difficulty dial in [0, 1], see ``buyer_types.habits``
     new_habits  how far the types have gone over to new ways, in [0, 1], see ``new_habits``
+    conditions  shops differ in price level, free shipping, ranking and delay, and shoppers answer (``conditions``)
     """
 
     merchants: int
@@ -58,6 +60,7 @@ class GeneratorRun:
     malformed: float = 0.0005
     overlap: float = OVERLAP
     new_habits: float = 0.0
+    conditions: bool = False
     faults: Faults = field(default_factory=Faults)
 
     @property
@@ -98,7 +101,7 @@ def generate(
     _check(run)
     _check_paths(events_path, truth_path)
     merchants = [
-        build_merchant(run.seed, number, run.start_ms, run.end_ms, run.drift)
+        build_merchant(run.seed, number, run.start_ms, run.end_ms, run.drift, run.conditions)
         for number in range(run.first_merchant, run.first_merchant + run.merchants)
     ]
     types = habits(run.overlap, run.new_habits)
@@ -147,6 +150,10 @@ def generate(
     with whole_file(catalogue_path(events_path)) as part_path:
         tables = [merchant.catalogue.to_table(merchant.merchant_id) for merchant in merchants]
         pq.write_table(pa.concat_tables(tables), part_path, compression="zstd")
+    if run.conditions:
+        with whole_file(conditions_path(events_path)) as part_path:
+            told = {one.merchant_id: one.conditions for one in merchants if one.conditions is not None}
+            write_conditions(part_path, told)
     with whole_file(truth_path.with_suffix(".json")) as part_path:
         summary = truth_summary(merchants, run.start_ms, run.end_ms, run.seed, asdict(result))
         part_path.write_text(json.dumps(summary, indent=1) + "\n")
@@ -156,6 +163,11 @@ def generate(
 def catalogue_path(events: Path) -> Path:
     """Return where the catalogues of an event log's shops are kept: beside it."""
     return events.with_name(f"{events.stem}.catalogue.parquet")
+
+
+def conditions_path(events: Path) -> Path:
+    """Return where the conditions of an event log's storefronts are told: beside it."""
+    return events.with_name(f"{events.stem}.storefronts.jsonl")
 
 
 def _plan(run: GeneratorRun, merchants: list[Merchant], types: np.ndarray) -> Visits:

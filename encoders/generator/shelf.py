@@ -31,12 +31,14 @@ def pick_shelf(shop: Rows, shelves: Rows, state: U64) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def pick_product(shelf: Rows, products: Rows, price: float, fame: float, shows_price: bool, state: U64) -> int:
+def pick_product(
+    shelf: Rows, products: Rows, price: float, fame: float, shows_price: bool, disorder: float, state: U64
+) -> int:
     """Return the product that a shopper opens from a shelf.
 
     They glance at a few products drawn by popularity and open the one of highest utility: taste for price times the
     standardised log price, taste for fame times the centred log popularity, plus Gumbel noise (a multinomial logit
-    over the glanced ones; McFadden 1974).
+    over the glanced ones; McFadden 1974). ``disorder`` in [0, 1] is the share of glances without its guidance.
     """
     first, count = shelf["first_product"], shelf["products"]
     total = products[first + count - 1]["cumulative"]
@@ -47,7 +49,8 @@ def pick_product(shelf: Rows, products: Rows, price: float, fame: float, shows_p
         low, high = first, first + count - 1
         while low < high:
             middle = (low + high) // 2
-            if products[middle]["cumulative"] <= target:
+            evenly = total * (middle - first + 1) / shelf["products"]
+            if (1.0 - disorder) * products[middle]["cumulative"] + disorder * evenly <= target:
                 low = middle + 1
             else:
                 high = middle

@@ -72,7 +72,7 @@ def walk(
     move = _landing(scene)
     while move >= 0:
         _make(scene, move)
-        at["moves"] += 1.0
+        at["moves"] += 1.0 + me["to_delay"] * shop["delay_s"]
         move = _next(scene)
         if move >= 0 and not wait(scene):
             break

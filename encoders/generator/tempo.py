@@ -29,6 +29,7 @@ def wait(scene: Scene) -> bool:
     pause_s *= math.exp(me["tempo_spread"] * normal(scene.state))
     if uniform(scene.state) < me["hesitate"] and at["place"] >= raw.VIEW:
         pause_s += _HESITATION_S - _HESITATION_MEAN_S * math.log(1.0 - uniform(scene.state))
+    pause_s += scene.shop["delay_s"]
     t_ms = at["t_ms"] + int(min(max(pause_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S) * 1000.0)
     if t_ms > at["deadline_ms"]:
         return False

@@ -90,6 +90,7 @@ def truth_summary(
                 "shows_price": merchant.shows_price,
                 "utc_offset_h": merchant.utc_offset_h,
                 "peak_hour": round(merchant.peak_hour, 2),
+                **({} if merchant.conditions is None else {"conditions": merchant.conditions.to_json()}),
             }
             for merchant in merchants
         ],

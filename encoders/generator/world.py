@@ -10,7 +10,8 @@ from encoders.generator.merchants import Merchant
 
 Rows = npt.NDArray[np.void]
 
-#: One shop: its capabilities, and where its categories, products and promotions lie in the arrays below.
+#: One shop: its capabilities, where its categories, products and promotions lie in the arrays below, and its conditions
+#: (all zero without any): log price level, free shipping, no payment step, disorder of lists, delay of pages.
 SHOP = np.dtype(
     [
         ("first_category", np.int64),
@@ -24,6 +25,11 @@ SHOP = np.dtype(
         ("shows_price", np.bool_),
         ("tempo", np.float64),
         ("depth", np.float64),
+        ("price_log", np.float64),
+        ("shipping", np.float64),
+        ("short", np.float64),
+        ("disorder", np.float64),
+        ("delay_s", np.float64),
     ]
 )
 #: One category of one shop; ``cumulative`` is the popularity of the shop's categories summed up to this one.
@@ -77,6 +83,11 @@ def build_world(merchants: Sequence[Merchant]) -> World:
         shop["first_promotion"], shop["promotions"] = promotion_total, len(own_promotions)
         for name in ("has_cart", "has_payment", "shows_price", "tempo", "depth"):
             shop[name] = getattr(merchant, name)
+        told = merchant.conditions
+        if told is not None:
+            shop["price_log"], shop["shipping"] = np.log(told.price_level), told.free_shipping
+            shop["short"], shop["disorder"] = not merchant.has_payment, 1.0 - told.ranking
+            shop["delay_s"] = told.page_delay_s
         shelf_total += len(own_shelves)
         product_total += len(own_products)
         promotion_total += len(own_promotions)
@@ -89,7 +100,8 @@ def build_world(merchants: Sequence[Merchant]) -> World:
 def _stock(merchant: Merchant, product_base: int, shelf_base: int) -> tuple[Rows, Rows]:
     catalogue = merchant.catalogue
     products = np.zeros(len(catalogue), dtype=PRODUCT)
-    products["price_minor"] = catalogue.price_minor
+    level = 1.0 if merchant.conditions is None else merchant.conditions.price_level
+    products["price_minor"] = np.maximum(np.round(catalogue.price_minor * level), 1)
     products["category"] = catalogue.category
     log_price, fame = np.log(catalogue.price_minor), np.log(catalogue.popularity)
     kinds, firsts, counts = np.unique(catalogue.category, return_index=True, return_counts=True)

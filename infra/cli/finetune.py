@@ -1,6 +1,7 @@
 """``simpersona finetune``: teach a language model to click like each buyer type."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from agent_runtime.finetune import FinetuneOptions
+    from agent_runtime.response import Response
+    from agent_runtime.shop import Shop
     from agent_runtime.traces import Traces
     from agent_runtime.vocabulary import Tokens, Vocabulary
 
@@ -21,6 +24,10 @@ def finetune(
     events: Annotated[list[Path], typer.Option(help="Event log the assignments were made from; give it repeatedly.")],
     assignments: Annotated[Path, typer.Option(help="Assignments of that log, from `simpersona assign`.")],
     out: Annotated[Path, typer.Option(help="Folder of the simulator.")],
+    storefronts: Annotated[
+        list[Path] | None,
+        typer.Option(help="Told conditions of all storefronts, to learn what they change; give it repeatedly."),
+    ] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
     base: Annotated[
         str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
@@ -54,15 +61,20 @@ def finetune(
     from agent_runtime.errors import ModelError
     from agent_runtime.markov import fit_markov
     from agent_runtime.replay import repertoire
-    from agent_runtime.shop import observe_shops
+    from agent_runtime.shop import observe_shops, under_conditions
     from agent_runtime.simulator import check_target, write_simulator
     from agent_runtime.traces import read_traces, token_rows
     from agent_runtime.vocabulary import Vocabulary
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
+    from schemas.conditions import read_conditions
     from schemas.settings import settings
 
     check_target(out)
+    if storefronts and scripted_only:
+        raise ModelError(
+            "--storefronts: the scripted chain learns no answers to conditions; leave out --scripted-only."
+        )
     known = Encoder.load(encoder or settings().encoder)
     console = Console(stderr=True)
     with _progress(console) as bar:
@@ -75,6 +87,8 @@ def finetune(
         )
     with console.status("looking at the shops"):
         shops = observe_shops(events, settings().gap_ms)
+        if storefronts:
+            shops = under_conditions(shops, read_conditions(storefronts))
     vocabulary = Vocabulary(known.version, tuple(known.code_paths))
     if other_session:
         traces = traces.of_other_session(seed)
@@ -83,7 +97,7 @@ def finetune(
     flags_of = {shop.merchant_id: shop.capabilities.flags() for shop in shops}
     nothing = tuple(0 for _ in next(iter(flags_of.values())))
     flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
-    model, fields = None, _provenance(traces, seed, base)
+    model, response, fields = None, None, _provenance(traces, seed, base)
     if not scripted_only:
         model, vocabulary, trained = _train(
             base or (width, layers),
@@ -96,10 +110,13 @@ def finetune(
             console,
         )
         fields |= trained
+        if storefronts:
+            response = _response(model, vocabulary, traces, shops, console)
     else:
         fields["figures"] = {"training_sessions": float(len(traces))}
     again = repertoire(token_rows(traces, vocabulary, flags), traces.code, vocabulary, seed)
-    version = write_simulator(out, vocabulary, fit_markov(traces, vocabulary), shops, model, fields, again)
+    chain = fit_markov(traces, vocabulary)
+    version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response)
     _report(out, version, fields)
     if json_file is not None:
         report = {"simulator_version": version, "codebook_version": known.version, **fields}
@@ -161,6 +178,33 @@ def _train(
         "libraries": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
     return result.model, vocabulary, fields
+
+
+def _response(model: Any, vocabulary: "Vocabulary", traces: "Traces", shops: "list[Shop]", console: Any) -> "Response":
+    """Return the trained model's answers to the storefronts' conditions; shops that were not observed are left out."""
+    import numpy as np
+
+    from agent_runtime.response_fit import learn_response
+
+    known = {shop.merchant_id: shop for shop in shops}
+    seen = np.array([merchant in known for merchant in traces.merchants])
+    place = np.cumsum(seen) - 1
+    kept = traces.select(np.flatnonzero(seen[traces.merchant]))
+    kept = replace(
+        kept,
+        merchant=place[kept.merchant].astype(np.int32),
+        merchants=tuple(merchant for merchant in traces.merchants if merchant in known),
+    )
+    with _progress(console) as bar:
+        task = bar.add_task("answers to storefront conditions", total=len(kept))
+        return learn_response(
+            model,
+            vocabulary,
+            kept,
+            known,
+            next(model.parameters()).device,
+            lambda read, sessions: bar.update(task, completed=read, total=sessions),
+        )
 
 
 def _provenance(traces: "Traces", seed: int, base: str | None) -> dict[str, Any]:

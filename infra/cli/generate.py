@@ -37,6 +37,10 @@ def generate(
     new_habits: Annotated[
         float, typer.Option(help="How far types have changed their behaviour (not their numbers), 0 to 1.")
     ] = 0.0,
+    conditions: Annotated[
+        bool,
+        typer.Option("--conditions", help="Shops differ in prices, shipping, ranking and delay, and shoppers answer."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Make traffic of shops and shoppers whose buyer types, drifts, promotions and faults are known.
@@ -75,6 +79,7 @@ def generate(
         malformed=malformed,
         overlap=OVERLAP if overlap is None else overlap,
         new_habits=new_habits,
+        conditions=conditions,
         faults=Faults(delayed=delayed, late=late, duplicated=duplicated),
     )
     columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

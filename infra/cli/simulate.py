@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,17 @@ def simulate(
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows a storefront the simulator was not trained on.")
     ] = None,
+    storefronts: Annotated[
+        Path | None, typer.Option(help="Told conditions of that storefront: a line of JSON a merchant.")
+    ] = None,
+    assignments: Annotated[
+        Path | None, typer.Option(help="With --variant: take the mix from these assignments, not from the store.")
+    ] = None,
+    variant: Annotated[
+        Path | None,
+        typer.Option(help="Try this change of the storefront (YAML or JSON): same buyers with and without."),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="With --variant: write the report to this file as a page.")] = None,
     start: Annotated[
         str | None, typer.Option(help="Event time at which sessions begin, ISO 8601; by default now, after other runs.")
     ] = None,
@@ -59,42 +71,52 @@ def simulate(
     With --manifest a run is repeated exactly, without store or broker: same simulator, same mix, same clicks. Its event
     times have passed, so it is only written down (--out), not sent.
 
+    With --variant nothing is sent: the buyers walk the storefront as it is and as it would be, with the same random
+    numbers, and the difference is reported by persona. docs/variants.md has the file.
+
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agent_runtime.endpoint import Endpoint
-    from agent_runtime.errors import PopulationError
+    from agent_runtime.errors import PopulationError, VariantError
     from agent_runtime.lineage import Lineage
-    from agent_runtime.population import latest_mix, simulated_until_ms
+    from agent_runtime.population import assigned_mix, latest_mix, simulated_until_ms
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.simulator import load_simulator
+    from agent_runtime.variant import read_variant
     from infra.cli.simulate_again import again, told, written
     from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
+    from infra.cli.simulate_variant import Asked, persona_names, run_variant
     from schemas.settings import settings
     from streams.session_settings import session_rules
     from streams.sink import Sink
     from streams.store import Store
 
+    if variant is None and (html or assignments):
+        raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
+    change = None if variant is None else read_variant(variant)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
     gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
     simulator = load_simulator(model or dials.simulator)
     if manifest is not None:
-        repeated = again(manifest, simulator, lambda of, gap: _shop(simulator, of, events or [], gap), threads, out)
-        _finish(repeated, json_file)
+        shown = partial(_shop, simulator, events=events or [], storefronts=storefronts)
+        _finish(again(manifest, simulator, shown, threads, out), json_file)
         return
     if not merchant:
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
-    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
-    store = Store(dials.clickhouse, patience_s=0)
-    told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
-    mix = told_mix.mix
-    if told_mix.said:
-        console.print(told_mix.said, highlight=False)
-    shop = _shop(simulator, merchant, events or [], gap_ms)
+    shop = _shop(simulator, merchant, gap_ms, events or [], storefronts)
+    if assignments is not None:
+        mix, busy_until_ms = assigned_mix(assignments, merchant), 0
+    else:
+        store = Store(dials.clickhouse, patience_s=0)
+        told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
+        mix, busy_until_ms = told_mix.mix, simulated_until_ms(store) or 0
+        if told_mix.said:
+            console.print(told_mix.said, highlight=False)
     plan = Plan(
         mix=mix,
         simulator_version=simulator.version,
@@ -102,11 +124,17 @@ def simulate(
         backend=backend,
         buyers=buyers,
         seed=seed,
-        start_ms=_milliseconds(start) if start else max(_now_ms(), simulated_until_ms(store) or 0),
+        start_ms=_milliseconds(start) if start else mix.as_of_ms if change else max(_now_ms(), busy_until_ms),
         span_ms=round(hours * HOUR_MS),
         gap_ms=gap_ms,
         lateness_ms=rules.allowed_lateness_ms,
+        variant=None if change is None else change.to_json(),
     )
+    if change is not None:
+        names = persona_names(dials.encoder, simulator.codebook_version)
+        run_variant(simulator, change, plan, shop, names, Asked(json_file, html))
+        return
+    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
     if isinstance(chosen, Endpoint):
         console.print(price(chosen, plan, shop), highlight=False)
         if not yes:
@@ -154,12 +182,16 @@ def await_fidelity(
     return stored_fidelity(store, run_id)
 
 
-def _shop(simulator: "Simulator", merchant: str, events: list[Path], gap_ms: int) -> "Shop":
+def _shop(simulator: "Simulator", merchant: str, gap_ms: int, events: list[Path], storefronts: Path | None) -> "Shop":
     from agent_runtime.errors import ShopError
-    from agent_runtime.shop import observe_shops
+    from agent_runtime.shop import observe_shops, under_conditions
+    from schemas.conditions import read_conditions
 
     if events:
-        return observe_shops(events, gap_ms, merchant)[0]
+        seen = observe_shops(events, gap_ms, merchant)
+        return (under_conditions(seen, read_conditions([storefronts])) if storefronts else seen)[0]
+    if storefronts:
+        raise ShopError("--storefronts goes with --events; the simulator knows the conditions of its own shops.")
     if merchant not in simulator.shops:
         raise ShopError(
             f"The simulator has not seen the storefront of {merchant}; show it with --events, or choose one of "

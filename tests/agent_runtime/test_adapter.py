@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agent_runtime.actions import ACTIONS, PACES
-from agent_runtime.adapter import Adapted, Adapter, fit_adapter, fit_biases
+from agent_runtime.adapter import Adapter, adapted, fit_adapter, fit_biases
 from agent_runtime.decisions import Choices, Decisions, decisions
 from agent_runtime.markov import MarkovChain
 from agent_runtime.shop import Shop
@@ -70,7 +70,7 @@ def test_the_biases_reach_the_scores_of_their_words(chain: MarkovChain, toy_trac
     rows = token_rows(toy_traces, vocabulary, [shop.capabilities.flags()])
     adapter = Adapter(np.arange(MOVES, dtype=np.float64), 100.0 + np.arange(PACES))
     tokens = np.tile(rows[0][: vocabulary.prompt_length], (4, 1))
-    added = Adapted(Even(len(vocabulary)), vocabulary, adapter).scores(tokens)
+    added = adapted(Even(len(vocabulary)), vocabulary, adapter).scores(tokens)
     first, end = vocabulary.ranges["action"]
     assert added[0, first:end].tolist() == list(range(MOVES - 1))
     assert added[0, vocabulary.leave] == MOVES - 1

@@ -1,0 +1,118 @@
+"""What a storefront change does to the same shoppers: differences, shopper by shopper, with intervals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agent_runtime.session import PlayedSession
+from schemas.events import I64
+
+F64 = npt.NDArray[np.float64]
+
+#: What is compared. Depth is clicks a session; revenue is what completed checkouts cost, in minor units a session.
+CONVERSION, ADD_TO_CART, DEPTH, REVENUE = "conversion", "add_to_cart", "depth", "revenue"
+MEASURES = (CONVERSION, ADD_TO_CART, DEPTH, REVENUE)
+#: Share of the sessions that are of a persona.
+SHARE = "share"
+OVERALL = "all"
+RESAMPLES = 1_000
+#: Both ends of a 95 % interval.
+_ENDS = (2.5, 97.5)
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One measure of one persona (or of all): means a session in both storefronts, and the difference with 95 %."""
+
+    persona: str
+    measure: str
+    sessions: int
+    control: float
+    variant: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """Variant minus control."""
+        return self.variant - self.control
+
+    @property
+    def relative(self) -> float | None:
+        """The difference over the control's mean; None where that is zero."""
+        return self.difference / self.control if self.control else None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How far a change moves shoppers between types, and how unsure that is.
+
+    weights  (n,) what each shopper stands for in the variant, 1 in the control
+    drawn    (R, n) or (0, n): weights as they might as well be
+    """
+
+    weights: F64
+    drawn: F64
+
+
+def outcomes(sessions: Sequence[PlayedSession]) -> F64:
+    """Return ``MEASURES`` of each session, (n, 4)."""
+    table = np.zeros((len(sessions), len(MEASURES)))
+    for row, session in enumerate(sessions):
+        events = {click.event for click in session.clicks}
+        paid = sum(click.price_minor or 0 for click in session.clicks if click.event == "checkout_completed")
+        table[row] = "checkout_completed" in events, "product_added_to_cart" in events, len(session.clicks), paid
+    return table
+
+
+def effects(control: F64, variant: F64, personas: Sequence[str], shift: Shift, seed: int) -> list[Effect]:
+    """Return every measure over all shoppers and by persona, and by persona its share of the sessions.
+
+    control, variant  (n, M) ``outcomes`` of the same shoppers in both storefronts; personas  their types' names
+
+    Intervals are percentiles of resampled shoppers, each with both sessions (paired bootstrap), each resample with one
+    draw of the shift. A persona's own figures are means over those who are of it: before, and after.
+    """
+    names = np.array(personas)
+    found = []
+    for persona in (OVERALL, *sorted(set(personas))):
+        rows = np.flatnonzero(names == persona) if persona != OVERALL else np.arange(len(names))
+        old, new = control[rows].mean(axis=0), _mean(variant[rows], shift.weights[rows])
+        drawn = shift.drawn[:, rows] if len(shift.drawn) else shift.weights[None, rows]
+        low, high = np.percentile(_resampled(control[rows], variant[rows], drawn, seed), _ENDS, axis=0)
+        for place, measure in enumerate(MEASURES):
+            ends = float(low[place]), float(high[place])
+            found.append(Effect(persona, measure, len(rows), float(old[place]), float(new[place]), *ends))
+        if persona != OVERALL:
+            before = len(rows) / len(names)
+            after = shift.weights[rows].sum() / shift.weights.sum()
+            shares = drawn.sum(axis=1) / (shift.drawn if len(shift.drawn) else shift.weights[None]).sum(axis=1)
+            ends = tuple(np.percentile(shares - before, _ENDS))
+            found.append(Effect(persona, SHARE, len(rows), before, float(after), float(ends[0]), float(ends[1])))
+    return found
+
+
+def _mean(values: F64, weights: F64) -> F64:
+    return np.asarray(weights @ values / weights.sum())
+
+
+def _resampled(control: F64, variant: F64, drawn: F64, seed: int) -> F64:
+    """Return the differences of means in ``RESAMPLES`` bootstrap resamples of the rows, (RESAMPLES, M)."""
+    random, size = np.random.default_rng(seed), len(control)
+    differences = np.empty((RESAMPLES, control.shape[1]))
+    for first in range(0, RESAMPLES, _CHUNK):
+        last = min(first + _CHUNK, RESAMPLES)
+        counts = random.multinomial(size, np.full(size, 1.0 / size), size=last - first)
+        draw: I64 = np.arange(first, last) % len(drawn)
+        weighted = counts * drawn[draw]
+        after = weighted @ variant / weighted.sum(axis=1, keepdims=True)
+        differences[first:last] = after - counts @ control / size
+    return differences

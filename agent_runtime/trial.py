@@ -1,0 +1,103 @@
+"""A storefront and its variant, peopled with the same shoppers: same types, same numbers drawn, one thing changed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent_runtime.backends import Backend, Rowwise
+from agent_runtime.effects import Effect, Shift, effects, outcomes
+from agent_runtime.errors import VariantError
+from agent_runtime.population import Mix, quotas
+from agent_runtime.response import Response, responding
+from agent_runtime.rollout import Span, play
+from agent_runtime.session import PlayedSession
+from agent_runtime.shop import Shop
+from agent_runtime.storefront import Storefront
+from agent_runtime.variant import Variant
+from agent_runtime.vocabulary import Vocabulary
+from schemas.events import I32
+
+#: Draws of what a simulator is unsure of.
+DRAWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Who plays, and by what: everything that control and variant share."""
+
+    backend: Backend | Rowwise
+    vocabulary: Vocabulary
+    response: Response | None
+    codes: I32
+    span: Span
+    seed: int
+    gap_ms: int
+
+
+def crowd_of(
+    backend: Backend | Rowwise,
+    vocabulary: Vocabulary,
+    response: Response | None,
+    mix: Mix,
+    buyers: int,
+    span: Span,
+    seed: int,
+    gap_ms: int,
+) -> Crowd:
+    """Return ``buyers`` shoppers of a merchant's mix, by largest remainder."""
+    return Crowd(backend, vocabulary, response, quotas(mix, buyers, seed), span, seed, gap_ms)
+
+
+def visit(
+    crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None
+) -> list[PlayedSession]:
+    """Return the crowd's sessions in a storefront. ``done`` is told shoppers as they finish."""
+    backend = crowd.backend
+    if crowd.response is not None:
+        backend = responding(backend, crowd.vocabulary, crowd.response, shop)
+    return play(
+        backend,
+        crowd.vocabulary,
+        Storefront(shop, delay_ms),
+        np.arange(len(crowd.codes)),
+        crowd.codes,
+        crowd.span,
+        crowd.seed,
+        crowd.gap_ms,
+        done,
+        coupled=True,
+    ).sessions
+
+
+def try_variant(
+    crowd: Crowd,
+    shop: Shop,
+    variant: Variant,
+    control: list[PlayedSession] | None = None,
+    done: Callable[[int], None] = lambda _: None,
+) -> list[Effect]:
+    """Return what a variant does to a crowd; ``control`` are its sessions without it, where they are there already.
+
+    Raises VariantError when the variant cannot be, or asks for what the simulator was never told of.
+    """
+    changed = variant.apply(shop)
+    if variant.told and crowd.response is None:
+        raise VariantError(
+            f"{variant.name}: the simulator was not told of storefront conditions, so it cannot know what they change; "
+            "finetune it with --storefronts."
+        )
+    before = control if control is not None else visit(crowd, shop, 0, done)
+    after = visit(crowd, changed, round(1000 * variant.page_delay_s), done)
+    personas = [session.code_path.partition(".")[0] for session in before]
+    return effects(outcomes(before), outcomes(after), personas, shift_of(crowd, shop, changed), crowd.seed)
+
+
+def shift_of(crowd: Crowd, before: Shop, after: Shop) -> Shift:
+    """Return how a change moves the crowd between types; nowhere, where the simulator was told of no conditions."""
+    if crowd.response is None:
+        return Shift(np.ones(len(crowd.codes)), np.empty((0, len(crowd.codes))))
+    draws = [crowd.response.drawn(crowd.seed + 1 + turn).odds(before, after) for turn in range(DRAWS)]
+    weights = crowd.response.odds(before, after)[crowd.codes]
+    drawn = np.array(draws)[:, crowd.codes]
+    return Shift(weights / weights.mean(), drawn / drawn.mean(axis=1, keepdims=True))
