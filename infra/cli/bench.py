@@ -368,3 +368,7 @@ def _run(
     report.print(Console(), f"bench {name}")
     if json_file is not None:
         report.write(json_file)
+
+
+# Registered on the same app, in a file of its own.
+from infra.cli import bench_browser  # noqa: E402, F401
