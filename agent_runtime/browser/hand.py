@@ -114,10 +114,7 @@ class Hand:
 
     async def give_up(self) -> None:
         """Stop whatever is still loading, so that a late answer is not taken for that of the next move."""
-        try:
-            await self.page.evaluate("window.stop()")
-        except PlaywrightError as error:
-            raise MissedError(_reason(error)) from error
+        await self._within(self._tools.send("Page.stopLoading"))
         while not self._told.empty():
             self._told.get_nowait()
 

@@ -88,7 +88,7 @@ def observe(snapshot: str, address: str) -> Observation:
         name = element.name
         if "dialog" in regions:
             if role == "button":
-                fields.setdefault("dialog", element)
+                fields["dialog"] = element  # the last one lies on top
             continue
         kind, about = _page_of(url) if url else ("", "")
         match role:

@@ -38,6 +38,12 @@ def simulate(
     ] = None,
     hours: Annotated[float, typer.Option(min=0.01, help="Event time over which sessions begin.")] = 24.0,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the sessions to come back encoded.")] = 0.0,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Walk through real web pages in Chromium: for a few buyers, see docs.")
+    ] = False,
+    steps: Annotated[
+        Path | None, typer.Option(help="With --browser: write every page seen and action taken, as JSON lines.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")] = None,
 ) -> None:
     """Draw buyers from a merchant's latest mix, walk them through its storefront, and send their clicks to Kafka.
@@ -46,6 +52,8 @@ def simulate(
     next is started.
 
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
+
+    Example: simpersona simulate --merchant shop-000 --buyers 8 --browser --steps steps.jsonl
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -54,11 +62,15 @@ def simulate(
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.simulator import load_simulator
+    from infra.cli.browser_walk import figures, walk_pages, write_steps
+    from infra.errors import ArgumentError
     from schemas.settings import settings
     from streams.session_settings import session_rules
     from streams.sink import Sink
     from streams.store import Store
 
+    if steps is not None and not browser:
+        raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
     gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
@@ -71,7 +83,7 @@ def simulate(
         mix=mix,
         simulator_version=simulator.version,
         shop_hash=shop_hash(shop),
-        backend=backend,
+        backend=f"{backend}-browser" if browser else backend,
         buyers=buyers,
         seed=seed,
         start_ms=_milliseconds(start) if start else max(_now_ms(), simulated_until_ms(store) or 0),
@@ -83,12 +95,20 @@ def simulate(
     began = time.perf_counter()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"buyers at {merchant}", total=buyers)
-        played = simulate(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+        if browser:
+            walks = walk_pages(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+            sessions = [walk.session for walk in walks if walk.session.clicks]
+            went: dict[str, Any] = figures(walks)
+            if steps is not None:
+                write_steps(steps, walks)
+        else:
+            played = simulate(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+            sessions, went = played.sessions, {"masked_mass": played.masked_mass}
     seconds = time.perf_counter() - began
     with ClickPublisher(dials.kafka) as publisher:
-        write_down(Sink(store), plan, played.sessions)
-        clicks = send(publisher, plan, shop, played.sessions)
-    outcomes = [session.outcome for session in played.sessions]
+        write_down(Sink(store), plan, sessions)
+        clicks = send(publisher, plan, shop, sessions)
+    outcomes = [session.outcome for session in sessions]
     result: dict[str, Any] = {
         "run_id": plan.run_id,
         "merchant": merchant,
@@ -96,7 +116,7 @@ def simulate(
         "sessions": len(outcomes),
         "clicks": clicks,
         "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "masked_mass": played.masked_mass,
+        **went,
         "sessions_per_s": len(outcomes) / seconds,
         "manifest": json.loads(plan.to_json()),
     }
@@ -166,7 +186,11 @@ def _report(result: dict[str, Any]) -> None:
     table.add_row("clicks", f"{result['clicks']:,}")
     for outcome, count in result["outcomes"].items():
         table.add_row(f"ended at {outcome}", f"{count:,}")
-    table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
+    if "masked_mass" in result:
+        table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
+    else:
+        table.add_row("crashed", f"{result['crashed']:,}")
+        table.add_row("invalid actions", f"{result['invalid_actions']:,}")
     table.add_row("sessions/s", f"{result['sessions_per_s']:,.0f}")
     if back := result.get("round_trip"):
         table.add_row("came back", f"{back['sessions']:,}")
