@@ -21,6 +21,7 @@ from agent_runtime.rollout import Span
 from agent_runtime.simulation import shop_hash
 from agent_runtime.storefront import Storefront
 from agent_runtime.yardsticks import mix_of
+from bench.browser_pictures import Sitting, take_pictures
 from bench.browser_world import START_MS, BrowserWorld, BrowserWorldPlan, make_browser_world
 from bench.report import Report
 from infra.web.alone import storefront_alone
@@ -121,6 +122,22 @@ def bench_browser(folder: Path, plan: BrowserPlan, say: Callable[[str], None]) -
             _fewer(report, f"by_mask_{who}", f"{who}_mask", f"{who}_bare")
             _fewer(report, f"by_flags_{who}", f"{who}_flags", f"{who}_bare")
     return report
+
+
+def picture_personas(
+    folder: Path, plan: BrowserPlan, pictures: Path, say: Callable[[str], None], personas: int = 3
+) -> list[Path]:
+    """Write a strip of screenshots for each of some buyers of different coarse types; return the files."""
+    chromium = find_chromium(settings().chromium)
+    world = make_browser_world(folder, plan.world, say)
+    merchant = min(world.shops)
+    paths = world.simulators[True, True].vocabulary.code_paths
+    chosen: dict[str, tuple[int, int]] = {}
+    for agent, code in enumerate(_codes(world, merchant, plan.sessions, plan.seed)):
+        chosen.setdefault(paths[code].partition(".")[0], (agent, code))
+    sitting = Sitting(merchant, list(chosen.values())[:personas], plan.seed)
+    pages = Pages("", chromium, plan.at_once, plan.patience_s)
+    return sorted(take_pictures(world, sitting, pages, pictures, say))
 
 
 def walk_arm(

@@ -21,6 +21,9 @@ def browser(
     held_out: Annotated[int, typer.Option(min=1, help="Storefronts held out, whose pages are walked through.")] = 4,
     buyers: Annotated[int, typer.Option(min=10, help="Buyers of every merchant.")] = 200,
     hours: Annotated[float, typer.Option(min=1, help="Hours of traffic.")] = 96.0,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for strips of screenshots: sessions of three personas.")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
         ".simpersona/bench-browser"
     ),
@@ -38,15 +41,19 @@ def browser(
 
     from rich.console import Console
 
-    from bench.browser import BrowserPlan, bench_browser
+    from bench.browser import BrowserPlan, bench_browser, picture_personas
     from bench.browser_world import BrowserWorldPlan
 
     world = BrowserWorldPlan(merchants, held_out, buyers, hours, world_seed=world_seed, seed=seed)
     plan = BrowserPlan(world, sessions, apart, at_once, patience, troubles, seed)
     console, start = Console(stderr=True), time.monotonic()
-    report = bench_browser(
-        folder, plan, lambda step: console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False)
-    )
+
+    def say(step: str) -> None:
+        console.print(f"{time.monotonic() - start:5.0f} s  {step}", highlight=False)
+
+    report = bench_browser(folder, plan, say)
+    if pictures is not None:
+        picture_personas(folder, plan, pictures, say)
     report.print(Console(), "bench browser")
     if json_file is not None:
         report.write(json_file)

@@ -1,6 +1,5 @@
-"""Chromium itself, a shop with every page, and a backend that says what a test tells it to."""
+"""A shop with every page, a backend that says what a test tells it to, and the way into Chromium."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -8,11 +7,9 @@ import pytest
 
 from agent_runtime.actions import Action
 from agent_runtime.backends import Kind, Scores, kind_at
-from agent_runtime.browser.chromium import find_chromium
 from agent_runtime.browser.play import Pages, play_in_browser
 from agent_runtime.browser.shopper import Manners, Walk
 from agent_runtime.capabilities import FIELDS, Capabilities
-from agent_runtime.errors import BrowserError
 from agent_runtime.rollout import Span
 from agent_runtime.shop import Product, Shop
 from agent_runtime.storefront import Storefront
@@ -20,7 +17,6 @@ from agent_runtime.vocabulary import Tokens, Vocabulary
 from infra.web.alone import storefront_alone
 from infra.web.catalogue import Shops
 from infra.web.storefront import PageRules
-from schemas.settings import settings
 from schemas.taxonomy import EVENT_CODES
 
 START_MS = 1_764_000_000_000
@@ -28,17 +24,6 @@ GAP_MS = 1_800_000
 LATE_S, PATIENCE_S = 3.0, 10.0
 #: Log-odds of leaving against any one action.
 LEAVING = 1.5
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of Chromium; without it or Playwright the test is skipped, with CI=true it fails."""
-    try:
-        return find_chromium(settings().chromium)
-    except BrowserError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
 
 
 def make_shop(without: Sequence[str] = ()) -> Shop:

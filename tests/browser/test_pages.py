@@ -1,8 +1,8 @@
-"""The dashboard and the demo storefront in a real Chromium, over the real embedded stack."""
+"""The dashboard and the demo storefront in a real Chromium, over a real broker and a real store."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,66 +14,34 @@ from playwright.async_api import Page, expect
 
 from agent_runtime.browser.chromium import open_chromium
 from encoders.generator.catalogue import CATALOGUE_SCHEMA
-from encoders.serving import Encoder
 from infra.stack.clickhouse import connect
 from infra.stack.web import WebPages
 from schemas.click_codec import decode_click
 from schemas.topics import CLICKS_RAW
 from streams.topology import ensure_topics
-from tests.untrained import write_untrained
-from tests.worker_process import Worker, until
 
-#: Sessions end a moment after their last click, so that a finished one can be seen.
-GAP_MS, PARTITIONS = 3_000, 2
+PARTITIONS = 2
 PATIENCE_MS = 60_000
-
-
-@dataclass(frozen=True)
-class Site:
-    """Addresses of a running stack."""
-
-    base: str
-    kafka: str
-    clickhouse: str
+NOON = datetime(2026, 9, 7, 12, tzinfo=UTC)
+EVENING = datetime(2026, 9, 7, 18, tzinfo=UTC)
 
 
 @pytest.fixture
-def site(kafka: str, clickhouse: str, chromium: str, tmp_path: Path) -> Iterator[Site]:
-    """The web pages with a catalogue of six products, and a worker whose types have names."""
+def site(kafka: str, clickhouse: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the web pages, with a catalogue of six products."""
     asyncio.run(ensure_topics(kafka, PARTITIONS, 1))
-    encoder = write_untrained(tmp_path / "encoder", seed=0)
     catalogue = tmp_path / "catalogue.parquet"
     rows = [["shop-1", f"p{i}", f"Blue cup {i}", "cups", 1_000 + 100 * i, "EUR", i + 1] for i in range(6)]
-    columns = [
-        pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), CATALOGUE_SCHEMA, strict=True)
-    ]
-    pq.write_table(pa.table(columns, schema=CATALOGUE_SCHEMA), catalogue)
+    columns = zip(zip(*rows, strict=True), CATALOGUE_SCHEMA, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in columns]
+    pq.write_table(pa.table(arrays, schema=CATALOGUE_SCHEMA), catalogue)
     addresses = {"SIMPERSONA_KAFKA": kafka, "SIMPERSONA_CLICKHOUSE": clickhouse, "SIMPERSONA_CATALOGUE": str(catalogue)}
     web = WebPages.start(tmp_path / "web.log", addresses)
-    settings = {
-        "kafka": kafka, "clickhouse": clickhouse, "encoder": encoder, "commit_interval_ms": 200, "gap_ms": GAP_MS,
-        "allowed_lateness_ms": 0, "idle_after_ms": 200, "partitions": PARTITIONS,
-    }  # fmt: skip
-    worker = Worker.start(tmp_path / "worker.log", settings)
     try:
         web.wait_ready()
-        until(lambda: worker.partitions > 0, "the worker to join")
-        _name_types(clickhouse, Encoder.load(encoder))
-        yield Site(web.child.name and web.base, kafka, clickhouse)
+        yield web.base
     finally:
-        worker.kill()
         web.child.stop()
-
-
-def _name_types(clickhouse: str, encoder: Encoder) -> None:
-    """An untrained encoder has no personas; the dashboard shows types that have a row."""
-    names = ["codebook_version", "code", "code_path", "name", "sentence", "statistics", "share"]
-    rows = [
-        [encoder.version, code, path, f"Type {path}", "A sentence.", "{}", 0.1]
-        for code, path in enumerate(encoder.code_paths)
-    ]
-    with connect(clickhouse) as client:
-        client.insert("personas", rows, column_names=names)
 
 
 def in_chromium(path: str, visit: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
@@ -101,35 +69,79 @@ def clicks_in(kafka: str) -> list[dict[str, Any]]:
     return sorted(clicks, key=lambda click: click["occurred_at"])
 
 
-def test_a_visit_to_the_storefront_reaches_kafka_and_comes_back_on_the_dashboard(site: Site, chromium: str) -> None:
+def fill(clickhouse: str) -> None:
+    """Four finished sessions at one shop in two hours: three of type c00, one of c01."""
+    with connect(clickhouse) as client:
+        client.insert(
+            "personas",
+            [["v1", code, f"c0{code}", f"Type {code}", "A sentence.", "{}", 0.5] for code in (0, 1)],
+            column_names=["codebook_version", "code", "code_path", "name", "sentence", "statistics", "share"],
+        )
+        sessions = [(NOON, 0), (NOON, 1), (EVENING, 0), (EVENING, 0)]
+        client.insert(
+            "session_assignments",
+            [
+                ["shop-1", f"{n:016x}", f"c{n}", 7, True, "", at, at, 3, "B", code, f"c0{code}", 0.8, "v1", "live"]
+                for n, (at, code) in enumerate(sessions)
+            ],
+            column_names=[
+                "merchant_id", "session_id", "client_id", "revision", "is_final", "superseded_by", "started_at",
+                "ended_at", "events", "funnel_stratum", "code", "code_path", "confidence", "codebook_version", "source",
+            ],
+        )  # fmt: skip
+        counts = [
+            ("1h", NOON, 0, 1), ("1h", NOON, 1, 1), ("1h", EVENING, 0, 2),
+            ("1d", NOON.replace(hour=0), 0, 3), ("1d", NOON.replace(hour=0), 1, 1),
+            ("decayed", EVENING, 0, 3), ("decayed", EVENING, 1, 1),
+        ]  # fmt: skip
+        client.insert(
+            "merchant_distributions",
+            [["shop-1", window, at, "v1", "live", code, n / 4, n, 4, 4.0, EVENING] for window, at, code, n in counts],
+            column_names=[
+                "merchant_id", "window", "window_start", "codebook_version", "source", "code", "weight", "sessions",
+                "total", "n_effective", "emitted_at",
+            ],
+        )  # fmt: skip
+
+
+PAINTED = """[...document.querySelectorAll("#mix canvas, #share canvas")].map((canvas) =>
+  canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((byte) => byte))"""
+
+
+def test_the_dashboard_draws_what_the_store_holds(chromium: str, site: str, clickhouse: str) -> None:
+    fill(clickhouse)
+
     async def visit(page: Page) -> None:
-        await page.goto(f"{site.base}/shop")
+        await page.goto(site)
+        await expect(page.locator("#finals")).to_have_text("4")
+        await expect(page.locator("#books")).to_have_text("balanced")
+        await expect(page.locator("#merchants button")).to_have_text("shop-14")
+        await page.wait_for_function("mixChart.getOption()?.series?.length === 2")
+        drawn = await page.evaluate("mixChart.getOption().series.map((one) => one.data.map(([, share]) => share))")
+        assert drawn == [[0.5, 1.0], [0.5, 0.0]]
+        shares = await page.evaluate("shareChart.getOption().series[0].data.map((bar) => bar.value)")
+        assert shares == [0.25, 0.75]
+        assert await page.evaluate(PAINTED) == [True, True]
+        await expect(page.locator("#trouble")).to_have_text("")
+
+    in_chromium(chromium, visit)
+
+
+def test_a_visit_to_the_storefront_reaches_kafka(chromium: str, site: str, kafka: str) -> None:
+    async def visit(page: Page) -> None:
+        await page.goto(f"{site}/shop")
         await page.get_by_role("navigation").get_by_role("link", name="cups").click()
         await page.get_by_role("link", name="Blue cup 2").first.click()
         await page.get_by_label("Quantity").select_option("2")
         await page.get_by_role("button", name="Add to cart", exact=True).click()
         await page.get_by_role("link", name="Check out").click()
         await page.get_by_role("button", name="Submit payment").click()
-        await page.get_by_role("link", name="Place order").click()
+        async with page.expect_response("**/collect"):
+            await page.get_by_role("link", name="Place order").click()
         await expect(page.get_by_role("heading", name="Thank you")).to_be_visible()
-        until(lambda: len(clicks_in(site.kafka)) == 7, "seven clicks in Kafka")
-
-        await page.goto(site.base)
-        await expect(page.locator("#finals")).to_have_text("1")
-        await expect(page.get_by_role("navigation").get_by_role("button")).to_have_text("shop-11")
-        await page.wait_for_function(
-            "mixChart.getOption()?.series?.length > 0 && shareChart.getOption()?.series?.length > 0"
-        )
-        drawn = await page.evaluate("mixChart.getOption().series.map((one) => one.data.map(([, share]) => share))")
-        assert [sum(shares) for shares in zip(*drawn, strict=True)] == [1.0]
-        assert await page.evaluate("shareChart.getOption().series[0].data[0].value") == pytest.approx(1.0)
-        painted = "[...document.querySelectorAll('#mix canvas, #share canvas')].every((c) => c.getContext('2d')" \
-            ".getImageData(0, 0, c.width, c.height).data.some((byte) => byte))"  # fmt: skip
-        assert await page.evaluate(painted)
-        await expect(page.locator("#trouble")).to_have_text("")
 
     in_chromium(chromium, visit)
-    clicks = clicks_in(site.kafka)
+    clicks = clicks_in(kafka)
     assert [click["event_name"] for click in clicks] == [
         "page_viewed", "collection_viewed", "product_viewed", "product_added_to_cart", "checkout_started",
         "payment_info_submitted", "checkout_completed",
