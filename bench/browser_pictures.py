@@ -67,7 +67,8 @@ def take_pictures(
 
 def strip(pictures: list[bytes]) -> Image.Image:
     """Return up to ``PAGES`` of a session's screenshots (PNG) side by side, evenly spread, in few colours."""
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, PAGES).round().astype(int)) if pictures else []
+    spread = np.linspace(0, len(pictures) - 1, PAGES).round().astype(int)
+    chosen: list[int] = sorted(set(spread.tolist())) if pictures else []
     whole = Image.new("RGB", (max(len(chosen), 1) * (WIDTH + GAP) - GAP, HEIGHT), "white")
     for place, number in enumerate(chosen):
         page = Image.open(io.BytesIO(pictures[number])).convert("RGB").resize((WIDTH, HEIGHT))
