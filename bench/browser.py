@@ -65,7 +65,7 @@ class BrowserPlan:
     """What to run. ``sessions`` of each arm, spread over the held-out storefronts; ``at_once`` in one Chromium."""
 
     world: BrowserWorldPlan
-    sessions: int = 24
+    sessions: int = 16
     apart: bool = False
     at_once: int = 4
     patience_s: float = 10.0

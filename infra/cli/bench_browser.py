@@ -10,7 +10,7 @@ from infra.cli.bench import app
 
 @app.command()
 def browser(
-    sessions: Annotated[int, typer.Option(min=4, help="Sessions of every arm.")] = 24,
+    sessions: Annotated[int, typer.Option(min=4, help="Sessions of every arm.")] = 16,
     apart: Annotated[bool, typer.Option("--apart", help="Also the mask alone and the flags alone: four arms more.")] = (
         False
     ),
