@@ -15,6 +15,7 @@ from schemas.events import I32, I64
 Scores = npt.NDArray[np.float32]
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Decides what the shoppers do next. Pure in effect: the same tokens always give the same scores."""
 

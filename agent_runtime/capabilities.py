@@ -27,6 +27,9 @@ FLAG_GROUPS: tuple[tuple[str, ...], ...] = (
     ("category", "price_minor"),
 )
 
+#: What a backend is told that is told nothing of the storefront.
+NO_FLAGS = tuple(0 for _ in FLAG_GROUPS)
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:

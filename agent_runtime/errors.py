@@ -33,3 +33,7 @@ class VariantError(AgentError):
 
 class PublishError(AgentError):
     """The broker does not take the simulated clicks."""
+
+
+class BrowserError(AgentError):
+    """Chromium or Playwright is not there or does not start, or the storefront's pages do not answer."""

@@ -25,6 +25,7 @@ class PlayedSession:
     code       buyer type it was given; ``code_path`` the same in words
     actions    places in ``ACTIONS``, one a click
     left       False when the session was cut at the length limit instead of the shopper leaving
+    crashed    the shopper got stuck on a page; an in-process storefront has nothing that could crash
     """
 
     agent: int
@@ -36,6 +37,7 @@ class PlayedSession:
     clicks: tuple[Click, ...]
     times_ms: tuple[int, ...]
     left: bool
+    crashed: bool = False
 
     @property
     def outcome(self) -> str:

@@ -173,7 +173,7 @@ def write_down(sink: RunSink, plan: Plan, sessions: Sequence[PlayedSession]) -> 
 
 
 def session_rows(run_id: str, merchant_id: str, sessions: Sequence[PlayedSession]) -> list[SimulatedSession]:
-    """Return the rows of ``simulated_sessions``. An in-process storefront has nothing that could crash."""
+    """Return the rows of ``simulated_sessions``."""
     return [
         SimulatedSession(
             run_id=run_id,
@@ -184,7 +184,7 @@ def session_rows(run_id: str, merchant_id: str, sessions: Sequence[PlayedSession
             intended_path=session.code_path,
             events=len(session.clicks),
             outcome=session.outcome,
-            crashed=False,
+            crashed=session.crashed,
             started_at=session.times_ms[0],
             ended_at=session.times_ms[-1],
         )

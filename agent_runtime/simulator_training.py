@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from agent_runtime.capabilities import NO_FLAGS
 from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_of, tiny_model
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
@@ -25,11 +26,14 @@ EIGHTFOLD = shape_of(160, 3)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to train. ``typed``: with persona tokens; ``other_session``: of another session of the same buyer."""
+    """What to train. ``typed``: with persona tokens; ``other_session``: of another session of the same buyer;
+    ``flags``: told what the storefront can do.
+    """
 
     shape: TinyShape = field(default_factory=TinyShape)
     typed: bool = True
     other_session: bool = False
+    flags: bool = True
 
 
 #: The simulators that an alignment compares.
@@ -63,7 +67,7 @@ def train_simulator(
     words = vocabulary
     if not recipe.typed:
         traces, words = traces.untyped(), vocabulary.untyped()
-    flags = [shops[merchant].capabilities.flags() for merchant in traces.merchants]
+    flags = [shops[merchant].capabilities.flags() if recipe.flags else NO_FLAGS for merchant in traces.merchants]
     model = tiny_model(words, recipe.shape, options.seed)
     rows = token_rows(traces, words, flags)
     trained = finetune(model, words, rows, options, device, on_step)

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
 
     group: str = Field("simpersona", description="Consumer group of the workers, also the Faust app's id.")
     catalogue: Path | None = Field(None, description="Catalogue file (Parquet) that the demo storefront shows.")
+    storefronts: Path | None = Field(
+        None, description="A simulator's shops.jsonl: which pages and fields each merchant's demo storefront has."
+    )
+    chromium: str = Field("", description="Chromium for simulated buyers in a browser; empty finds one in PATH.")
     pseudonym_secret: str = Field(
         "development-only", description="Key of the gateway's client pseudonyms; set your own in production."
     )

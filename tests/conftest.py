@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from agent_runtime.browser.chromium import find_chromium
+from agent_runtime.errors import BrowserError
 from infra.errors import JavaMissingError
 from infra.stack.apache_kafka import ApacheKafka, fetch_jars, java
 from infra.stack.broker import EmbeddedBroker
 from infra.stack.clickhouse import connect
 from infra.stack.migrate import migrate
 from infra.stack.store import EmbeddedStore
+from schemas.settings import settings
 from tests.faults.table import as_markdown, rows_of, write_table
 
 REPOSITORY = Path(__file__).parent.parent
@@ -80,6 +83,17 @@ def apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield broker.bootstrap
     finally:
         broker.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium; without it or Playwright the test is skipped, with CI=true it fails."""
+    try:
+        return find_chromium(settings().chromium)
+    except BrowserError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

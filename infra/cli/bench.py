@@ -3,6 +3,7 @@
 import typer
 
 from infra.cli.bench_align import align
+from infra.cli.bench_browser import browser
 from infra.cli.bench_encoder import adapt, drift, encoder, real
 from infra.cli.bench_simulated import follow, round_trip, simulate
 from infra.cli.bench_stream import latency, state, stream
@@ -25,5 +26,6 @@ for command in (
     follow,
     variants,
     tasks,
+    browser,
 ):
     app.command()(command)

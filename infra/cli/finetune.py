@@ -39,6 +39,9 @@ def finetune(
     width: Annotated[int, typer.Option(min=8, help="Width of the small model made here.")] = 64,
     layers: Annotated[int, typer.Option(min=1, help="Layers of the small model made here.")] = 2,
     scripted_only: Annotated[bool, typer.Option("--scripted-only", help="Fit the Markov chain, no model.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write the sessions to this file as JSON lines in chat format.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 3,
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak learning rate; by default that of a small or a pretrained model.")
@@ -94,6 +97,8 @@ def finetune(
         traces = traces.of_other_session(seed)
     if untyped:
         traces, vocabulary = traces.untyped(), vocabulary.untyped()
+    if export is not None:
+        _export(export, traces, vocabulary, shops)
     flags_of = {shop.merchant_id: shop.capabilities.flags() for shop in shops}
     nothing = tuple(0 for _ in next(iter(flags_of.values())))
     flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
@@ -121,6 +126,15 @@ def finetune(
     if json_file is not None:
         report = {"simulator_version": version, "codebook_version": known.version, **fields}
         json_file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _export(path: Path, traces: "Traces", vocabulary: "Vocabulary", shops: "list[Shop]") -> None:
+    from agent_runtime.chat import conversations
+
+    capabilities = {shop.merchant_id: shop.capabilities for shop in shops}
+    with path.open("w") as file:
+        for line in conversations(traces, vocabulary.code_paths, capabilities):
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
 def _options(epochs: int, learning_rate: float | None, seed: int, base: str | None) -> "FinetuneOptions":

@@ -61,6 +61,12 @@ def simulate(
         Path | None, typer.Option(help="Repeat the run of this manifest, or of this --json file; nothing is sent.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the clicks to this file, as an event log.")] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Walk through real web pages in Chromium: for a few buyers, see docs.")
+    ] = False,
+    steps: Annotated[
+        Path | None, typer.Option(help="With --browser: write every page seen and action taken, as JSON lines.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file as JSON.")] = None,
 ) -> None:
     """Draw buyers from a merchant's latest mix, walk them through its storefront, and send their clicks to Kafka.
@@ -75,6 +81,8 @@ def simulate(
     numbers, and the difference is reported by persona. docs/variants.md has the file.
 
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
+
+    Example: simpersona simulate --merchant shop-000 --buyers 8 --browser --steps steps.jsonl
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -87,9 +95,11 @@ def simulate(
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.simulator import load_simulator
     from agent_runtime.variant import read_variant
-    from infra.cli.simulate_again import again, told, written
+    from infra.cli.browser_walk import figures, walk_pages, write_steps
+    from infra.cli.simulate_again import again, crowd_figures, told, written
     from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
     from infra.cli.simulate_variant import Asked, persona_names, run_variant
+    from infra.errors import ArgumentError
     from schemas.settings import settings
     from streams.session_settings import session_rules
     from streams.sink import Sink
@@ -97,6 +107,8 @@ def simulate(
 
     if variant is None and (html or assignments):
         raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
+    if steps is not None and not browser:
+        raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
     change = None if variant is None else read_variant(variant)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
@@ -121,7 +133,7 @@ def simulate(
         mix=mix,
         simulator_version=simulator.version,
         shop_hash=shop_hash(shop),
-        backend=backend,
+        backend=f"{backend}-browser" if browser else backend,
         buyers=buyers,
         seed=seed,
         start_ms=_milliseconds(start) if start else mix.as_of_ms if change else max(_now_ms(), busy_until_ms),
@@ -143,21 +155,28 @@ def simulate(
     began = time.perf_counter()
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(f"buyers at {merchant}", total=buyers)
-        played = simulate(
-            plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count), threads=threads
-        )
+        if browser:
+            walks = walk_pages(plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count))
+            sessions, went = [walk.session for walk in walks if walk.session.clicks], figures(walks)
+            if steps is not None:
+                write_steps(steps, walks)
+        else:
+            played = simulate(
+                plan, simulator.vocabulary, chosen, shop, lambda count: bar.advance(task, count), threads=threads
+            )
+            sessions, went = played.sessions, crowd_figures(played)
     seconds = time.perf_counter() - began
     with ClickPublisher(dials.kafka) as publisher:
-        write_down(Sink(store), plan, played.sessions)
-        clicks = send(publisher, plan, shop, played.sessions)
-    result = told(plan, played, clicks, seconds)
+        write_down(Sink(store), plan, sessions)
+        clicks = send(publisher, plan, shop, sessions)
+    result = told(plan, sessions, clicks, seconds) | went
     if isinstance(chosen, Endpoint):
         result["endpoint"] = asdict(chosen.tally)
     if out is not None:
-        written(out, plan, shop, played)
+        written(out, plan, shop, sessions)
     if wait > 0:
         with console.status("waiting for the sessions to come back"):
-            back = await_fidelity(store, plan.run_id, len(played), wait, time.monotonic, time.sleep)
+            back = await_fidelity(store, plan.run_id, len(sessions), wait, time.monotonic, time.sleep)
         result["round_trip"] = asdict(back)
     _finish(result, json_file)
 
@@ -229,7 +248,11 @@ def _report(result: dict[str, Any]) -> None:
     table.add_row("clicks", f"{result['clicks']:,}")
     for outcome, count in result["outcomes"].items():
         table.add_row(f"ended at {outcome}", f"{count:,}")
-    table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
+    if "masked_mass" in result:
+        table.add_row("wishes the shop does not serve", f"{result['masked_mass']:.1%}")
+    else:
+        table.add_row("crashed", f"{result['crashed']:,}")
+        table.add_row("invalid actions", f"{result['invalid_actions']:,}")
     table.add_row("sessions/s", f"{result['sessions_per_s']:,.0f}")
     if "clicks_sha256" in result:
         table.add_row("clicks (SHA-256)", result["clicks_sha256"][:16])

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from agent_runtime.played import Played
+    from agent_runtime.session import PlayedSession
     from agent_runtime.shop import Shop
     from agent_runtime.simulation import Plan
     from agent_runtime.simulator import Simulator
@@ -35,8 +36,8 @@ def again(
     played = simulate(plan, simulator.vocabulary, simulator.backend(plan.backend), shop, threads=threads)
     seconds = time.perf_counter() - began
     if out is not None:
-        written(out, plan, shop, played)
-    return told(plan, played, len(played.clicks), seconds)
+        written(out, plan, shop, played.sessions)
+    return told(plan, played.sessions, len(played.clicks), seconds) | crowd_figures(played)
 
 
 def read_plan(path: Path) -> "Plan":
@@ -55,26 +56,29 @@ def read_plan(path: Path) -> "Plan":
         raise PopulationError(f"{path}: {error}") from error
 
 
-def written(out: Path, plan: "Plan", shop: "Shop", played: "Played") -> None:
+def written(out: Path, plan: "Plan", shop: "Shop", sessions: "Sequence[PlayedSession]") -> None:
     """Write a run's clicks as an event log, in event-time order. Raises EventLogError when that cannot be done."""
     from agent_runtime.click_log import write_clicks
     from agent_runtime.simulation import clicks_of
 
-    write_clicks(out, clicks_of(plan, shop, played.sessions))
+    write_clicks(out, clicks_of(plan, shop, sessions))
 
 
-def told(plan: "Plan", played: "Played", clicks: int, seconds: float) -> dict[str, Any]:
+def crowd_figures(played: "Played") -> dict[str, Any]:
+    """Return what is known of a crowd that was played in process, for the command's result."""
+    return {"clicks_sha256": played.fingerprint, "masked_mass": played.masked_mass}
+
+
+def told(plan: "Plan", sessions: "Sequence[PlayedSession]", clicks: int, seconds: float) -> dict[str, Any]:
     """Return a run's result: what is printed and written as JSON."""
-    outcomes = [session.outcome for session in played.sessions]
+    outcomes = [session.outcome for session in sessions]
     return {
         "run_id": plan.run_id,
         "merchant": plan.mix.merchant_id,
         "backend": plan.backend,
         "sessions": len(outcomes),
         "clicks": clicks,
-        "clicks_sha256": played.fingerprint,
         "outcomes": {outcome: outcomes.count(outcome) for outcome in sorted(set(outcomes))},
-        "masked_mass": played.masked_mass,
         "sessions_per_s": len(outcomes) / seconds,
         "manifest": json.loads(plan.to_json()),
     }

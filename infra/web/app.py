@@ -15,9 +15,11 @@ from infra.web.dashboard import Dashboard
 from infra.web.gateway import Gateway
 from infra.web.readings import Readings
 from infra.web.storefront import Storefront
+from infra.web.visitor import Visitor
 from schemas.settings import Settings
 
-_STATIC = Path(__file__).with_name("static")
+#: Style sheet, scripts and templates.
+STATIC = Path(__file__).with_name("static")
 
 
 def build_web(settings: Settings) -> Starlette:
@@ -32,10 +34,11 @@ def build_web(settings: Settings) -> Starlette:
         *dashboard.routes(),
         *gateway.routes(),
         Route("/health", _health),
-        Mount("/static", StaticFiles(directory=_STATIC)),
+        Mount("/static", StaticFiles(directory=STATIC)),
     ]
     if settings.catalogue is not None:
-        routes += Storefront(Shops(settings.catalogue), readings, gateway).routes()
+        shops = Shops.read(settings.catalogue, settings.storefronts)
+        routes += [*Storefront(shops, shows_visitor=True).routes(), *Visitor(readings, gateway).routes()]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -25,6 +25,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         (("latency", "--rate", "0"), "Invalid value for '--rate'"),
         (("encoder", "--merchants", "2"), "Invalid value for '--merchants'"),
         (("drift", "--points", "0"), "Invalid value for '--points'"),
+        (("browser", "--sessions", "1"), "Invalid value for '--sessions'"),
         (("nothing",), "No such command 'nothing'"),
     ],
 )
@@ -46,7 +47,7 @@ def test_an_encoder_that_is_not_there_is_said_before_anything_starts(
     assert "nowhere" in said
 
 
-@pytest.mark.parametrize("what", ["stream", "latency", "encoder", "real", "drift"])
+@pytest.mark.parametrize("what", ["stream", "latency", "encoder", "real", "drift", "browser"])
 def test_help_has_an_example_and_loads_nothing_heavy(what: str) -> None:
     code = (
         "import sys\nfrom infra.cli.main import main\n"

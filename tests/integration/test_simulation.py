@@ -58,7 +58,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, untrained_encoder: Path) -> 
          "--out", events, "--truth", folder / "truth.parquet")  # fmt: skip
     done("assign", "--events", events, "--encoder", untrained_encoder, "--out", assigned)
     done("finetune", "--events", events, "--assignments", assigned, "--encoder", untrained_encoder,
-         "--out", folder / "simulator", "--scripted-only")  # fmt: skip
+         "--out", folder / "simulator", "--scripted-only", "--export", folder / "chat.jsonl")  # fmt: skip
+    assert all(json.loads(line)["messages"] for line in (folder / "chat.jsonl").read_text().splitlines())
     return World(events, folder / "simulator", untrained_encoder)
 
 

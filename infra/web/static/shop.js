@@ -1,22 +1,38 @@
-// The storefront's pixel: one event per page, cart moves as they happen, all through the gateway.
+// The storefront's pixel and its basket: one event per page, cart moves as they happen, all through the gateway.
+// Which events there are, and which columns they carry, is the merchant's own: data-events, data-fields.
 "use strict";
 const page = document.body.dataset;
 const store = window.localStorage;
+const events = new Set(JSON.parse(page.events));
+const fields = JSON.parse(page.fields);
+const RECENT = 8;
 const clientId = store.getItem("client") || crypto.randomUUID();
 store.setItem("client", clientId);
 const cartKey = `cart:${page.merchant}`;
-const cart = () => JSON.parse(store.getItem(cartKey) || "[]");
-const total = () => cart().reduce((sum, line) => sum + line.price, 0);
+const recentKey = `recent:${page.merchant}`;
+const read = (key) => JSON.parse(store.getItem(key) || "[]");
+const cart = () => read(cartKey);
+const total = () => cart().reduce((sum, line) => sum + line.price * line.quantity, 0);
+const money = (minor, currency) => `${(minor / 100).toFixed(2)} ${currency}`.trim();
 
-function send(name, fields = {}) {
+function send(name, values = {}) {
+  if (!events.has(name)) return Promise.resolve();
+  const carried = Object.fromEntries((fields[name] || []).filter((column) => values[column]).map((column) => [column, values[column]]));
+  if (carried.price_minor) carried.currency = values.currency;
   const device = matchMedia("(pointer: coarse)").matches ? "mobile" : "desktop";
   const event = { event_id: crypto.randomUUID(), merchant_id: page.merchant, client_id: clientId, event_name: name,
-    occurred_at: Date.now(), url_path: location.pathname, device, ...fields };
+    occurred_at: Date.now(), url_path: location.pathname, device, ...carried };
   return fetch("/collect", { method: "POST", body: JSON.stringify(event), keepalive: true });
 }
 
-function product() {
-  return { product_id: page.product, category: page.category, price_minor: Number(page.price), currency: page.currency };
+const itemOf = ({ id, title, category, price, currency }) => ({ id, title, category, price: Number(price), currency });
+const product = (item, quantity = 1) =>
+  ({ product_id: item.id, category: item.category, price_minor: item.price, currency: item.currency, quantity });
+
+// On steps of the checkout the price is the whole cart's, and the product its last line.
+function whole() {
+  const last = cart().at(-1);
+  return last ? { ...product(last), price_minor: total() } : {};
 }
 
 function saveCart(lines) {
@@ -24,25 +40,66 @@ function saveCart(lines) {
   showCart();
 }
 
+function add(item, quantity) {
+  saveCart([...cart(), { ...item, quantity }]);
+  send("product_added_to_cart", product(item, quantity));
+}
+
+function line(entry, at) {
+  const item = document.createElement("li");
+  item.textContent = `${entry.quantity} × ${entry.title} ${entry.price ? money(entry.price, entry.currency) : ""} `;
+  if (page.removable) {
+    const remove = document.createElement("button");
+    remove.textContent = "Remove";
+    remove.setAttribute("aria-label", `Remove ${entry.id}`);
+    remove.onclick = () => {
+      saveCart(cart().filter((_, other) => other !== at));
+      send("product_removed_from_cart", product(entry, entry.quantity));
+    };
+    item.append(remove);
+  }
+  return item;
+}
+
 function showCart() {
-  document.getElementById("cart-count").textContent = cart().length;
-  const list = document.getElementById("cart");
-  if (list) {
-    list.replaceChildren(...cart().map((line, at) => {
-      const item = document.createElement("li");
-      item.textContent = `${line.id} – ${(line.price / 100).toFixed(2)} `;
-      const remove = document.createElement("button");
-      remove.textContent = "Remove";
-      remove.onclick = () => {
-        saveCart(cart().filter((_, other) => other !== at));
-        send("product_removed_from_cart", { product_id: line.id, price_minor: line.price, quantity: 1 });
-      };
-      item.append(remove);
-      return item;
-    }));
+  const lines = cart();
+  const count = document.getElementById("cart-count");
+  if (count) count.textContent = lines.length;
+  const basket = document.getElementById("basket");
+  if (basket) {
+    basket.hidden = !lines.length;
+    document.getElementById("lines").replaceChildren(...lines.map(line));
   }
   const sum = document.getElementById("total");
-  if (sum) sum.textContent = (total() / 100).toFixed(2);
+  if (sum) sum.textContent = money(total(), lines.at(-1)?.currency || "");
+}
+
+function showRecent() {
+  const section = document.getElementById("recent");
+  if (!section) return;
+  const items = read(recentKey);
+  section.hidden = !items.length;
+  section.querySelector("ul").replaceChildren(...items.map((item) => {
+    const entry = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `/shop/${page.merchant}/product/${encodeURIComponent(item.id)}`;
+    const told = [item.title, item.category, page.priced && item.price ? money(item.price, item.currency) : ""];
+    link.setAttribute("aria-label", told.filter(Boolean).join(" · "));
+    link.textContent = item.title;
+    entry.append(link);
+    return entry;
+  }));
+}
+
+function showDialogs() {
+  for (const cover of document.querySelectorAll("[data-dialog]")) {
+    const isCookies = cover.dataset.dialog === "cookies";
+    if (isCookies) cover.hidden = store.getItem("cookies") === "accepted";
+    cover.querySelector("button").onclick = () => {
+      if (isCookies) store.setItem("cookies", "accepted");
+      cover.remove();
+    };
+  }
 }
 
 async function showVisitor() {
@@ -55,24 +112,27 @@ async function showVisitor() {
     `(${Math.round(100 * seen.confidence)} % sure). ${seen.sentence || ""}`;
 }
 
-if (page.event === "product_viewed") send(page.event, product());
+const shown = document.getElementById("product");
+if (shown) {
+  const item = itemOf(shown.dataset);
+  store.setItem(recentKey, JSON.stringify([item, ...read(recentKey).filter((other) => other.id !== item.id)].slice(0, RECENT)));
+  const button = document.getElementById("add");
+  if (button) button.onclick = () => add(item, Number(document.getElementById("quantity").value));
+}
+for (const button of document.querySelectorAll("[data-add]"))
+  button.onclick = () => add(itemOf(button.parentElement.dataset), 1);
+showDialogs();
+showRecent();
+showCart();
+
+// Last of all, so that whoever hears of the event finds the page complete.
+if (shown) send(page.event, product(itemOf(shown.dataset)));
 else if (page.event === "search_submitted") send(page.event, { query: page.query });
 else if (page.event === "collection_viewed") send(page.event, { category: page.category });
-else if (["cart_viewed", "checkout_started", "checkout_completed"].includes(page.event))
-  send(page.event, { price_minor: total(), quantity: 1 });
-else send(page.event);
+else if (page.event === "page_viewed") send(page.event);
+else send(page.event, whole());
 if (page.event === "checkout_completed") saveCart([]);
-
-const add = document.getElementById("add");
-if (add) add.onclick = () => {
-  saveCart([...cart(), { id: page.product, price: Number(page.price) }]);
-  send("product_added_to_cart", { ...product(), price_minor: total(), quantity: 1 });
-};
-const pay = document.getElementById("pay");
-if (pay) pay.onclick = async () => {
-  await send("payment_info_submitted", { price_minor: total(), quantity: 1 });
-  location.href = `/shop/${page.merchant}/thanks`;
-};
-showCart();
-showVisitor();
-setInterval(showVisitor, 2000);
+if (page.visitor) {
+  showVisitor();
+  setInterval(showVisitor, 2000);
+}
