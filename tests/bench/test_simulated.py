@@ -12,7 +12,7 @@ from agent_runtime.simulator import MARKOV, write_simulator
 from agent_runtime.vocabulary import Vocabulary
 from bench.follow import FollowPlan, Sight, follow_report
 from bench.round_trip import RoundTrip, round_trip_report
-from bench.simulate import measure
+from bench.simulate import SimulateBench, bench_simulate, measure
 from schemas.taxonomy import EVENT_CODES
 
 pytestmark = pytest.mark.fast
@@ -64,7 +64,8 @@ def test_a_drift_is_followed_when_the_mix_is_near_and_not_before() -> None:
     assert "0.100 nats off" in late.missing["population_followed"]
 
 
-def test_a_backend_is_measured_in_sessions_played(tmp_path: Path) -> None:
+def _toy(tmp_path: Path) -> Path:
+    """Return the folder of a scripted simulator in which everything is as likely."""
     words = Vocabulary("cb-test", ("c00", "c01"))
     shapes = {
         "device": (2, 4),
@@ -79,7 +80,19 @@ def test_a_backend_is_measured_in_sessions_played(tmp_path: Path) -> None:
     products = tuple(Product(f"p{i}", "a", 1_000, 1) for i in range(4))
     shop = Shop("shop", "EUR", products, (), Capabilities(frozenset(EVENT_CODES), fields))
     write_simulator(tmp_path / "s", words, MarkovChain(words, **even), [shop], None, {})
-    measured = measure(tmp_path / "s", MARKOV, 300, 2, 2, 0)
+    return tmp_path / "s"
+
+
+def test_a_backend_is_measured_in_sessions_played(tmp_path: Path) -> None:
+    measured = measure(_toy(tmp_path), MARKOV, 300, 2, 2, 0)
     assert len(measured.wall_s) == len(measured.cpu_s) == 2
     assert min(measured.wall_s) > 0 and measured.memory_mib >= measured.before_mib > 0
     assert measured.events > 300
+
+
+def test_every_backend_plays_as_many_sessions_as_asked(tmp_path: Path) -> None:
+    """The process that measures is told how many of this backend, not how many of the language model."""
+    simulator = _toy(tmp_path)
+    report = bench_simulate(simulator, SimulateBench(5, 40, 1, 1, 0), lambda step: None, (MARKOV,))
+    played = report.figures["markov_events_per_session"].value * 40
+    assert played == measure(simulator, MARKOV, 40, 1, 1, 0).events
