@@ -150,7 +150,7 @@ def walk_arm(
 ) -> list[Walk]:
     """Send one arm's shoppers through the held-out storefronts, ``plan.sessions`` in all, and return their walks."""
     simulator = world.simulators[arm.typed, arm.flags]
-    backend = simulator.backend("local")
+    backend = simulator.model()
     shops = Shops.read(world.catalogue, world.storefronts)
     walks: list[Walk] = []
     for number, (merchant, shop) in enumerate(sorted(world.shops.items())):

@@ -48,7 +48,7 @@ def take_pictures(
     with storefront_alone(shops, PageRules(sitting.seed)) as address:
         walks = play_in_browser(
             replace(pages, address=address),
-            simulator.backend("local"),
+            simulator.model(),
             simulator.vocabulary,
             Storefront(shop),
             sitting.crowd,

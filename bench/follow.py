@@ -93,7 +93,7 @@ def bench_follow(folder: Path, world: SimulatedWorld, plan: FollowPlan, say: Cal
         say(f"streaming {plan.before_h + plan.after_h:g} hours in {seconds:.0f} s")
         sights, spawned_s = _watch(store, merchant, new, drift_ms, plan, lambda: _ended(agents, replay))
         store.close()
-    return _report(sights, spawned_s, _apart(old, new), plan)
+    return follow_report(sights, spawned_s, _apart(old, new), plan)
 
 
 def _ended(agents: Program, replay: Program) -> bool:
@@ -204,7 +204,8 @@ def _watch(
     return sights, max(0.0, first_shopper_s - first_mix_s)
 
 
-def _report(sights: Sequence[Sight], spawned_s: float, apart: float, plan: FollowPlan) -> Report:
+def follow_report(sights: Sequence[Sight], spawned_s: float, apart: float, plan: FollowPlan) -> Report:
+    """Return what was seen: ``spawned_s`` from first mix to first shopper, ``apart`` old mix from new (nats)."""
     report = Report()
     report.add("drift_size", 1000 * apart, "mnats")
     report.add("half_life", plan.half_life_ms / 3_600_000, "h of event time")

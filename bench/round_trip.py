@@ -99,7 +99,7 @@ def bench_round_trip(
         _streamed(stand, "future", future, "--close")
         found = [_trip(store, one, trips[one.merchant_id], encoder, world.simulator, plan.seed) for one in held]
         returned = int(store.select(_SOURCES).to_pylist()[0]["n"])
-        report, measured = _report(found, returned)
+        report, measured = round_trip_report(found, returned)
         sink = Sink(store)
         sink.alignment_scores(score_rows(",".join(sorted(trips.values())), measured, round(_now_ms())))
         sink.flush()
@@ -212,7 +212,8 @@ def _apart(simulated: Names, future: Names) -> Estimate:
     return Estimate(_divergence(simulated, future), float(low), float(high))
 
 
-def _report(trips: Sequence[RoundTrip], returned: int) -> tuple[Report, list[Measured]]:
+def round_trip_report(trips: Sequence[RoundTrip], returned: int) -> tuple[Report, list[Measured]]:
+    """Return the figures by merchant and pooled, and the measures that ``alignment_scores`` keeps of them."""
     report, measured = Report(), []
     joined = {name: np.concatenate([getattr(trip, name) for trip in trips]) for name in _COLUMNS}
     own_code = float(np.average([trip.full_own for trip in trips], weights=[len(trip.given) for trip in trips]))

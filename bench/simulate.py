@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class SimulateBench:
 class Measured:
     """One backend in a process of its own. memory_mib is the process's peak, before_mib that before it played."""
 
+    sessions: int
     wall_s: list[float]
     cpu_s: list[float]
     events: int
@@ -61,10 +62,12 @@ class Measured:
     before_mib: float
 
 
-def bench_simulate(simulator: Path, plan: SimulateBench, say: Callable[[str], None]) -> Report:
+def bench_simulate(
+    simulator: Path, plan: SimulateBench, say: Callable[[str], None], backends: Sequence[str] = (LOCAL, MARKOV, REPLAY)
+) -> Report:
     """Measure the scripted backends and the local model of a simulator's folder, each in a process of its own."""
     report = Report()
-    for name in (LOCAL, MARKOV, REPLAY):
+    for name in backends:
         sessions = plan.sessions if name == LOCAL else plan.scripted_sessions
         say(f"{name}: {sessions:,} sessions, {plan.repeats} times")
         measured = _in_a_process(simulator, name, sessions, plan)
@@ -98,11 +101,14 @@ def _preview(report: Report, simulator: Path, plan: SimulateBench) -> None:
 
 
 def _in_a_process(simulator: Path, name: str, sessions: int, plan: SimulateBench) -> Measured:
-    asked = json.dumps({"simulator": str(simulator), "name": name, "sessions": sessions, **asdict(plan)})
+    asked = json.dumps({**asdict(plan), "simulator": str(simulator), "name": name, "sessions": sessions})
     done = subprocess.run([sys.executable, "-m", "bench.simulate", asked], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BenchError(f"The backend {name} could not be measured: {done.stderr[-2_000:].strip()}")
-    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+    measured = Measured(**json.loads(done.stdout.splitlines()[-1]))
+    if measured.sessions != sessions:
+        raise BenchError(f"The backend {name} played {measured.sessions:,} sessions instead of {sessions:,}.")
+    return measured
 
 
 def measure(simulator: Path, name: str, sessions: int, threads: int, repeats: int, seed: int) -> Measured:
@@ -128,7 +134,7 @@ def measure(simulator: Path, name: str, sessions: int, threads: int, repeats: in
         events = run(sessions)
         wall.append(time.perf_counter() - wall_s)
         cpu.append(time.process_time() - cpu_s)
-    return Measured(wall, cpu, events, _peak_mib(), before_mib)
+    return Measured(sessions, wall, cpu, events, _peak_mib(), before_mib)
 
 
 def _peak_mib() -> float:

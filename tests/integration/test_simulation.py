@@ -89,8 +89,14 @@ def test_simulated_buyers_come_back_with_a_type(
 
     report = tmp_path / "run.json"
     simulate = ("simulate", "--merchant", merchant, "--buyers", BUYERS, "--backend", "markov")
-    done(*simulate, "--seed", 5, "--wait", 60, "--json", report, **addresses)
+    first = tmp_path / "first.parquet"
+    done(*simulate, "--seed", 5, "--wait", 60, "--json", report, "--out", first, **addresses)
     run = json.loads(report.read_text())
+    # The manifest alone says the whole run: no store, no broker, other threads, the same bytes.
+    second, nowhere = tmp_path / "second.parquet", f"{LOOPBACK}:{free_port()}"
+    away = {"kafka": nowhere, "clickhouse": f"http://default@{nowhere}/simpersona", "simulator": world.simulator}
+    done("simulate", "--manifest", report, "--threads", 3, "--out", second, **away)
+    assert second.read_bytes() == first.read_bytes()
     assert run["round_trip"]["sessions"] == run["sessions"] == BUYERS
     assert run["manifest"]["mix"]["codebook_version"] == Encoder.load(world.encoder).version
     assert one(store, "SELECT sum(events) AS n FROM simulated_sessions FINAL")["n"] == run["clicks"]
@@ -139,6 +145,8 @@ def test_what_a_simulation_lacks_is_said_in_one_sentence(world: World, kafka: st
         "agents", "--backend", "markov", **addresses | {"kafka": nobody}
     )
     assert "personas.distribution" in sentence("agents", "--backend", "markov", **addresses)
+    assert "Name the merchant with --merchant, or a run to repeat" in sentence("simulate", **addresses)
+    assert "no manifest of a run" in sentence("simulate", "--manifest", world.events, **addresses)
     away = f"http://default@{nobody}/simpersona"
     assert "does not answer" in sentence(
         "simulate", "--merchant", "m", "--backend", "markov", **addresses | {"clickhouse": away}
