@@ -44,5 +44,7 @@ def test_clicks_of_the_last_hours_make_the_sessions_of_their_log(kafka: str, tmp
     found = asyncio.run(recent_sessions(kafka, before_ms - HOUR_MS, GAP_MS, MOST, progress=told.append))
     assert sessions(found) == sessions(read_sessions([path], GAP_MS, MOST))
     assert sum(told) >= int(found.lengths.sum())
-    with pytest.raises(TrainingDataError, match="no usable click of that time; give more hours"):
+    with pytest.raises(TrainingDataError, match="no usable click of that time; reach further back"):
         asyncio.run(recent_sessions(kafka, before_ms + HOUR_MS, GAP_MS, MOST))
+    with pytest.raises(TrainingDataError, match="no usable click of that time; reach further back"):
+        asyncio.run(recent_sessions(kafka, 0, GAP_MS, MOST, until_ms=before_ms))
