@@ -42,6 +42,12 @@ class SessionSource:
         asked = {name: None if when is None else str(when) for name, when in ends.items()}
         return {"events": logs, "kafka": self.bootstrap, **asked}
 
+    def named(self) -> str:
+        """Return the source in words, without folders: it stands in the artefact, which travels."""
+        source = ", ".join(path.name for path in self.events) or "clicks.raw"
+        ends = [f"{word} {_words(when)}" for word, when in (("from", self.since), ("until", self.until)) if when]
+        return " ".join([source, *ends])
+
     def read(self, console: "Console") -> "SessionLog":
         """Read and cut, with a bar. Raises as ``read_sessions`` and ``recent_sessions`` do."""
         from encoders.event_log import count_rows
@@ -75,6 +81,12 @@ class SessionSource:
                 f"from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} (UTC)."
             )
         return chosen
+
+
+def _words(when: When) -> str:
+    if isinstance(when, datetime):
+        return f"{when:%Y-%m-%d %H:%M}"
+    return f"{when.total_seconds() / 3600:g} hours before the end"
 
 
 def _stamp(path: Path) -> tuple[int, int]:

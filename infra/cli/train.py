@@ -62,6 +62,7 @@ def train(
     from rich.console import Console
 
     from encoders.artefact import check_target, write_artefact
+    from encoders.card import HTML_FILE, card_documents
     from encoders.checkpoint import Checkpoint
     from encoders.errors import TrainingDataError
     from encoders.fitting import finish, provenance
@@ -89,10 +90,13 @@ def train(
         trained = _train(training, held_out, options, chosen, checkpoint, console)
         with console.status("calibrating and describing the codes"):
             fitted = finish(trained, training, held_out, planted)
-            fields = {"metrics": fitted.metrics, **provenance(trained, training)}
-            manifest = write_artefact(out, fitted.network, fitted.codebook, fitted.personas, fields)
+            fields: dict[str, Any] = {"metrics": fitted.metrics, **provenance(trained, training)}
+            fields["training_data"]["source"] = source.named()
+            card = card_documents(fitted, training, held_out, fields)
+            manifest = write_artefact(out, fitted.network, fitted.codebook, fitted.personas, fields, card)
         checkpoint.remove()
     _report(manifest.codebook_version, fitted.metrics, fitted.personas)
+    console.print(f"Model card: {out / HTML_FILE}", highlight=False, soft_wrap=True)
     if json_file is not None:
         json_file.write_text(json.dumps({"codebook_version": manifest.codebook_version, **fields}, indent=2) + "\n")
 
