@@ -47,8 +47,8 @@ USES = (
     "For: mixes of buyer types per merchant and how they move, dashboards, simulated buyers, tests of storefronts.",
     "Not for: decisions about single persons (prices, credit, access, fraud). A type says how a session went, not who "
     "somebody is; one session tells little, as the table of early codes shows.",
-    "It reads event names, pauses, and prices and products relative to the session. Who the buyer, the merchant and the "
-    "product are never enters; hour and device describe types but are not read.",
+    "It reads event names, pauses, and prices and products relative to the session. Who buyer, merchant and product "
+    "are never enters; hour and device describe types but are not read.",
     "Bots are left out by their mark and by inhuman pace; a bot that takes its time counts as a shopper.",
     "Confidence is calibrated on the merchants of this log. At other merchants types carry over, but check the figures "
     "before relying on them.",
