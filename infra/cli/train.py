@@ -57,6 +57,7 @@ def train(
     if bool(logs) == from_kafka:
         raise ArgumentError("train needs --events (event logs) or --from-kafka: one of the two.")
     begin, end = time_range(since, until)
+    source = SessionSource(logs, _broker(kafka) if from_kafka else None, begin, end)
 
     import torch
     from rich.console import Console
@@ -77,7 +78,6 @@ def train(
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     torch.set_num_threads(threads)
     check_target(out)
-    source = SessionSource(logs, _broker(kafka) if from_kafka else None, begin, end)
     options = TrainingOptions(Shape(coarse=codes, fine=fine_codes), epochs=epochs, patience=patience, seed=seed)
     console = Console(stderr=True)
     with Checkpoint(out) as checkpoint:

@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_is_one_sentence(name: str, log: SessionLog, tmp_pa
         checkpoint.save({"history": []})
         path = checkpoint.folder / name
         path.write_bytes(path.read_bytes()[:40])
-        with pytest.raises(CheckpointError, match="damaged .*; give --restart to begin anew"):
+        with pytest.raises(CheckpointError, match=r"damaged .*; give --restart to begin anew"):
             checkpoint.sessions() if name == SESSIONS_FILE else checkpoint.state()
 
 
