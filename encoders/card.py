@@ -47,12 +47,12 @@ USES = (
     "For: mixes of buyer types per merchant and how they move, dashboards, simulated buyers, tests of storefronts.",
     "Not for: decisions about single persons (prices, credit, access, fraud). A type says how a session went, not who "
     "somebody is; one session tells little, as the table of early codes shows.",
-    "It reads event names, pauses, and prices and products relative to the session. Who buyer, merchant and product "
-    "are never enters; hour and device describe types but are not read.",
+    "It reads event names, pauses, and prices and products relative to the session. Identities of buyer, merchant "
+    "and product never enter; hour and device describe types but are not read.",
     "Bots are left out by their mark and by inhuman pace; a bot that takes its time counts as a shopper.",
     "Confidence is calibrated on the merchants of this log. At other merchants types carry over, but check the figures "
     "before relying on them.",
-    "Habits change: follow the drift alarms, and renew the codebook with `simpersona adapt`. A card describes the "
+    "Habits change: follow the drift alarms, and renew the codebook with simpersona adapt. A card describes the "
     "training it came from; an adapted encoder has its gate's figures in its manifest instead.",
 )
 
@@ -80,7 +80,7 @@ def card_documents(
             "facts": facts,
             "mixes": _mixes(facts, fitted.personas),
             "uses": USES,
-            "warnings": _warnings(fitted, fields),
+            "warnings": _warnings(fitted, fields, facts),
         }  # fmt: skip
         page = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
         pictures = figures(facts, encoder.code_paths, perplexity)
@@ -128,12 +128,18 @@ def _mixes(facts: CardFacts, personas: Mapping[str, Any]) -> list[tuple[str, int
     ]  # fmt: skip
 
 
-def _warnings(fitted: FittedEncoder, fields: Mapping[str, Any]) -> list[str]:
+def _warnings(fitted: FittedEncoder, fields: Mapping[str, Any], facts: CardFacts) -> list[str]:
     """Return what the figures say against this encoder, in sentences."""
     metrics, data, size = fitted.metrics, fields["training_data"], fitted.codebook.size
     found = []
     if metrics["calibration_error"] is None or metrics["calibration_error"] > _CALIBRATED:
         found.append(f"Confidence is off by {_figure(metrics['calibration_error'])} on average (aim: {_CALIBRATED}).")
+    worst = max(facts.prefixes, key=lambda reading: reading.error, default=None)
+    if worst is not None and worst.error > _CALIBRATED:
+        found.append(
+            f"After {worst.events} events confidence is off by {worst.error:.3f} (aim: {_CALIBRATED}): {worst.confidence:.0%} "
+            f"is said, {worst.final:.0%} keep their code."
+        )
     if metrics["codes_in_use"] < _IN_USE * size:
         found.append(f"Only {metrics['codes_in_use']} of {size} codes occur: fewer codes would do.")
     if metrics["perplexity"] < _EVENLY * size:

@@ -28,6 +28,7 @@ class PrefixReading:
     """Codes after ``events`` events beside the final ones, over held-out sessions of at least so many.
 
     final       share whose code is the final one; going_on: the same of sessions to which more events came
+    final_type  share whose coarse type is the final one
     confidence  mean of what the encoder says of this share; error: expected calibration error
     bins        (confidence, share final) of sessions of like confidence
     """
@@ -35,6 +36,7 @@ class PrefixReading:
     events: int
     sessions: int
     final: float
+    final_type: float
     going_on: float | None
     confidence: float
     error: float
@@ -111,12 +113,14 @@ def _prefix(encoder: Encoder, log: SessionLog, final: I64, events: int) -> Prefi
     codes = encoder.codebook.assign(latents, shown)
     right = codes.code == final[rows]
     more = log.lengths[rows] > events
+    fine_size = encoder.codebook.fine.shape[1]
     order = np.argsort(codes.confidence, kind="stable")
     bins = [part for part in np.array_split(order, RELIABILITY_BINS) if len(part) >= LEAST_SESSIONS] or [order]
     return PrefixReading(
         events,
         len(rows),
         float(right.mean()),
+        float((codes.code // fine_size == final[rows] // fine_size).mean()),
         float(right[more].mean()) if more.any() else None,
         float(codes.confidence.mean()),
         calibration_error(codes.confidence, right),

@@ -52,7 +52,6 @@ def _usage(usage: F64, paths: Sequence[str], colours: Sequence[Colour], perplexi
     places = np.arange(len(usage))
     axes.bar(places, 100 * usage, color=colours, width=0.85)
     axes.axhline(100 / len(usage), color="0.4", linewidth=0.8, linestyle="--")
-    axes.text(len(usage) - 0.4, 100 / len(usage), "even share", va="bottom", ha="right", color="0.35")
     axes.set_title(f"perplexity {perplexity:.1f} of {len(usage)} codes; {int((usage > 0).sum())} in use", loc="left")
     axes.set_ylabel("% of sessions")
     axes.set_xlim(-0.8, len(usage) - 0.2)
