@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,16 @@ def check_target(folder: Path) -> None:
 
 
 def write_artefact(
-    folder: Path, network: bytes, codebook: Codebook, personas: Mapping[str, Any], fields: Mapping[str, Any]
+    folder: Path,
+    network: bytes,
+    codebook: Codebook,
+    personas: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    documents: Callable[[str], Mapping[str, str]] = lambda version: {},
 ) -> Manifest:
     """Write an artefact folder as one step: ``folder`` is either as before or complete.
 
+    ``documents`` makes texts for people of the codebook version, by file name; nothing that runs reads them.
     An artefact that is there already is replaced; anything else there is left alone. Raises ArtefactError when
     ``folder`` holds something else or cannot be written.
     """
@@ -56,7 +62,7 @@ def write_artefact(
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            return _write(part, folder, network, codebook, personas, fields)
+            return _write(part, folder, network, codebook, personas, fields, documents)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
@@ -70,6 +76,7 @@ def _write(
     codebook: Codebook,
     personas: Mapping[str, Any],
     fields: Mapping[str, Any],
+    documents: Callable[[str], Mapping[str, str]],
 ) -> Manifest:
     fresh, old = part / "new", part / "old"
     fresh.mkdir()
@@ -80,6 +87,8 @@ def _write(
     files = {name: _sha256(fresh / name) for name in _VOUCHED}
     manifest = {"codebook_version": version, "feature_spec": feature_spec_hash(), "files": files, **fields}
     (fresh / MANIFEST_FILE).write_text(_json(manifest))
+    for name, text in documents(version).items():
+        (fresh / name).write_text(text)
     if folder.exists():
         folder.replace(old)
     fresh.replace(folder)

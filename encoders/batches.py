@@ -4,6 +4,7 @@ A beginning is trained to foretell how its whole session went, so that a session
 something.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,6 +65,15 @@ class BatchSource:
     def __len__(self) -> int:
         """Batches after which every session was drawn about once."""
         return max(len(self.log) // self.size, 1)
+
+    @property
+    def random_state(self) -> str:
+        """Where the draws are: given back, the same batches follow."""
+        return json.dumps(self._random.bit_generator.state)
+
+    @random_state.setter
+    def random_state(self, state: str) -> None:
+        self._random.bit_generator.state = json.loads(state)
 
     def epoch(self) -> Iterator[Batch]:
         """Yield as many batches as see every session about once."""

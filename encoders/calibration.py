@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 
 from encoders.codebook import LENGTH_BOUNDS, Codebook, length_bucket
-from schemas.events import I64
+from schemas.events import I64, U64
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -29,6 +29,11 @@ class Beginnings:
 
     row: I64
     lengths: I64
+
+
+def fits_calibration(key: U64) -> npt.NDArray[np.bool_]:
+    """Return which buyers (n,) fit the calibration; the others tell how good it is."""
+    return np.asarray((key & np.uint64(1)) == 0, bool)
 
 
 def draw_beginnings(session_lengths: I64, seed: int) -> Beginnings:

@@ -23,6 +23,10 @@ class TrainingDataError(EncodersError):
     """The event logs hold too little, or nothing usable, to train an encoder on."""
 
 
+class CheckpointError(EncodersError):
+    """An interrupted training cannot be gone on with: asked otherwise, damaged, in use, or its folder unwritable."""
+
+
 class ArtefactError(EncodersError):
     """An encoder folder is absent, incomplete, altered or made for other features than this release computes."""
 

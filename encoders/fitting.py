@@ -7,13 +7,14 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from encoders.batches import outcomes
-from encoders.calibration import calibrate, draw_beginnings
+from encoders.calibration import calibrate, draw_beginnings, fits_calibration
 from encoders.codebook import Codebook, Codes
 from encoders.export import to_onnx
 from encoders.metrics import agreement_by_length, calibration_error, explained, nmi, perplexity, same_buyer_agreement
@@ -55,8 +56,7 @@ def finish(
 
     begun = draw_beginnings(held_out.lengths, trained.options.seed)
     latents = raw.latents(held_out.events, held_out.starts[begun.row], begun.lengths)
-    # one half of the buyers fits the calibration, the other tells how good it is
-    fitting = (held_out.key[begun.row] & np.uint64(1)) == 0
+    fitting = fits_calibration(held_out.key[begun.row])
     codebook = calibrate(plain, latents[fitting], begun.lengths[fitting], final[begun.row[fitting]])
     early = codebook.assign(latents, begun.lengths)
 
@@ -92,6 +92,8 @@ def finish(
 def provenance(trained: TrainedEncoder, log: SessionLog) -> dict[str, Any]:
     """Return what the manifest says of the origin: data fingerprint, seed, dials and library versions."""
     options = trained.options
+    times = log.batch().events["t"]
+    first, last = (datetime.fromtimestamp(int(ms) / 1000, UTC) for ms in (times.min(), times.max()))
     shape = {name: getattr(options.shape, name) for name in type(options.shape).__slots__}
     dials = {name: getattr(options, name) for name in type(options).__slots__ if name != "shape"}
     libraries = {name: version(name) for name in ("numpy", "numba", "onnx", "onnxruntime", "scikit-learn", "torch")}
@@ -102,6 +104,8 @@ def provenance(trained: TrainedEncoder, log: SessionLog) -> dict[str, Any]:
             "events": int(log.lengths.sum()),
             "buyers": len(np.unique(log.key)),
             "merchants": len(np.unique(log.merchant)),
+            "first_event": first.isoformat(timespec="seconds"),
+            "last_event": last.isoformat(timespec="seconds"),
         },
         "shape": shape,
         "options": dials,

@@ -5,13 +5,16 @@ codebook is settled by k-means on whole sessions. Weights of the losses are tria
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from encoders.batches import BEGINNING_SHARE, Batch, BatchSource
+from encoders.checkpoint import Checkpoint
+from encoders.early_stopping import EarlyStopping, Weights
 from encoders.errors import TrainingDataError
 from encoders.feature_spec import SUMMARY_WIDTH
 from encoders.features import described_features, session_features, token_counts
@@ -92,15 +95,17 @@ def train(
     options: TrainingOptions,
     device: torch.device,
     progress: Callable[[int, int, EpochReport | None], None] = lambda done, total, report: None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedEncoder:
     """Train an encoder on ``training``, stopping early by ``held_out``.
 
     ``progress`` is called after every batch with batches done, batches planned, and at the end of an epoch its report.
-    Raises TrainingDataError when there are too few sessions.
+    With ``checkpoint`` the state is kept there after every epoch, and training goes on from what is there: on the
+    processor the result is the same to the last bit. Raises TrainingDataError when there are too few sessions.
     """
     shape = options.shape
     quantiser = TreeQuantiser(shape.coarse, shape.fine, shape.type_width, shape.style_width)
-    encoder, history = train_with(quantiser, training, held_out, options, device, progress)
+    encoder, history = train_with(quantiser, training, held_out, options, device, progress, None, checkpoint)
     return TrainedEncoder(encoder, quantiser, options, history)
 
 
@@ -112,6 +117,7 @@ def train_with(
     device: torch.device,
     progress: Callable[[int, int, EpochReport | None], None] = lambda done, total, report: None,
     start: SessionEncoder | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[SessionEncoder, list[EpochReport]]:
     """Train an encoder around any quantiser, which is trained as well; see ``train``. Both end on the processor.
 
@@ -123,7 +129,7 @@ def train_with(
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         run = _Run(quantiser, training, held_out, options, device, start)
-    history = run.fit(progress)
+    history = run.fit(progress, checkpoint)
     run.quantiser.cpu().eval()
     return run.encoder.cpu().eval(), history
 
@@ -162,7 +168,9 @@ class _Run:
         self.encoder.summary_mean.copy_(torch.from_numpy(summaries.mean(0)))
         self.encoder.summary_scale.copy_(torch.from_numpy(1.0 / np.maximum(summaries.std(0), 1e-2)))
 
-    def fit(self, progress: Callable[[int, int, EpochReport | None], None]) -> list[EpochReport]:
+    def fit(
+        self, progress: Callable[[int, int, EpochReport | None], None], checkpoint: Checkpoint | None
+    ) -> list[EpochReport]:
         options = self.options
         weights = [*self.encoder.parameters(), *self.decoder.parameters(), *self.quantiser.parameters()]
         optimiser = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=1e-4)
@@ -170,8 +178,23 @@ class _Run:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.learning_rate, total_steps=planned)
         warmup = round(options.epochs * options.warmup_share)
         history: list[EpochReport] = []
-        best, best_loss, since_best = self._weights(), float("inf"), 0
-        for epoch in range(options.epochs):
+        stopping = EarlyStopping(options.patience, self._weights())
+        kept = {
+            "encoder": self.encoder, "decoder": self.decoder, "quantiser": self.quantiser, "optimiser": optimiser,
+            "schedule": schedule, "stopping": stopping,
+        }  # fmt: skip
+        state = None if checkpoint is None else checkpoint.state()
+        if state is not None:
+            for name, part in kept.items():
+                part.load_state_dict(state[name])
+            self.generator.set_state(state["generator"])
+            self.batches.random_state = state["batches"]
+            history = [EpochReport(**report) for report in state["history"]]
+            self.quantising = len(history) > warmup
+            progress(len(history) * len(self.batches), planned, None)
+        for epoch in range(len(history), options.epochs):
+            if stopping.stops:
+                break
             if epoch == warmup:
                 self.quantising = True
                 self.quantiser.fit(self.latents(self.sample), options.seed, keep=self.goes_on)
@@ -188,20 +211,25 @@ class _Run:
                 progress(epoch * len(self.batches) + number + 1, planned, None)
             report = self._evaluate(epoch, restarted)
             history.append(report)
+            if self.quantising or warmup >= options.epochs:
+                stopping.judge(report.loss, self._weights)
+            if checkpoint is not None:
+                checkpoint.save(self._state(kept, history))
             progress((epoch + 1) * len(self.batches), planned, report)
-            if not self.quantising and warmup < options.epochs:
-                continue
-            since_best += 1
-            if report.loss < best_loss:
-                best, best_loss, since_best = self._weights(), report.loss, 0
-            if since_best >= options.patience:
-                break
-        self.encoder.load_state_dict(best[0])
-        self.quantiser.load_state_dict(best[1])
+        self.encoder.load_state_dict(stopping.best[0])
+        self.quantiser.load_state_dict(stopping.best[1])
         self.quantiser.fit(self.latents(self.sample), options.seed, keep=self.quantising)
         return history
 
-    def _weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _state(self, kept: dict[str, Any], history: list[EpochReport]) -> dict[str, Any]:
+        return {
+            **{name: part.state_dict() for name, part in kept.items()},
+            "generator": self.generator.get_state(),
+            "batches": self.batches.random_state,
+            "history": [asdict(report) for report in history],
+        }
+
+    def _weights(self) -> Weights:
         return (
             {name: value.clone() for name, value in self.encoder.state_dict().items()},
             {name: value.clone() for name, value in self.quantiser.state_dict().items()},

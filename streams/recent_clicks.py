@@ -29,22 +29,26 @@ async def recent_sessions(
     max_events: int,
     find_schema: FindSchema | None = None,
     progress: Callable[[int], None] = lambda records: None,
+    until_ms: int | None = None,
 ) -> SessionLog:
     """Return the sessions of all clicks that came to the broker since then, cut by the plain rule of training.
+
+    With ``until_ms`` only of those that came before it.
 
     Reads up to the present ends, without a group. Records that cannot be used are left out; sessions that are still
     open come as far as they have got. ``progress`` is told the records of every fetch. Raises RecentClicksError without
     a broker or topic, TrainingDataError when there is no usable click, RetryLater as ``find_schema`` does.
     """
-    batches = [batch async for batch in _batches(bootstrap, since_ms, ClickReader(find_schema), progress)]
+    batches = [batch async for batch in _batches(bootstrap, since_ms, until_ms, ClickReader(find_schema), progress)]
     if not any((batch.fault == 0).any() for batch in batches):
-        raise TrainingDataError(f"{CLICKS_RAW} at {bootstrap} holds no usable click of that time; give more hours.")
+        raise TrainingDataError(f"{CLICKS_RAW} at {bootstrap} holds no usable click of that time; reach further back.")
     return sessions_of(batches, gap_ms, max_events)
 
 
 async def _batches(
-    bootstrap: str, since_ms: int, reader: ClickReader, progress: Callable[[int], None]
+    bootstrap: str, since_ms: int, until_ms: int | None, reader: ClickReader, progress: Callable[[int], None]
 ) -> AsyncIterator[EventBatch]:
+    end_ms = float("inf") if until_ms is None else until_ms
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         await consumer.start()
@@ -63,7 +67,7 @@ async def _batches(
             for records in (await consumer.getmany(timeout_ms=_TIMEOUT_MS, max_records=_RECORDS)).values():
                 progress(len(records))
                 # Seeking by time is a hint: the embedded broker answers with the beginning.
-                values = [record.value or b"" for record in records if record.timestamp >= since_ms]
+                values = [record.value or b"" for record in records if since_ms <= record.timestamp < end_ms]
                 if values:
                     yield reader.read(Slices.of(values)).batch
     except KafkaError as error:

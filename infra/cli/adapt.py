@@ -1,16 +1,18 @@
 """``simpersona adapt``: a challenger codebook from recent traffic, judged, mapped, published; and the way back."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.session_source import clicks_between, progress_bar
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from encoders.gate import Verdict
     from encoders.sessionise import SessionLog
@@ -204,7 +206,7 @@ def _challenge(
     if trained is not None:
         with console.status("matching the types of the new encoder"):
             return challenge_with(champion, trained, recent, options.seed)
-    with _progress(console) as bar:
+    with progress_bar(console) as bar:
         if train_epochs:
             task = bar.add_task("training on", total=None)
             return challenge_trained_on(
@@ -221,10 +223,10 @@ def _read(traffic: Traffic, console: "Console") -> "SessionLog":
     from schemas.settings import settings
 
     dials = settings()
-    with _progress(console) as bar:
+    with progress_bar(console) as bar:
         if traffic.bootstrap is not None:
-            task = bar.add_task("reading clicks", total=None)
-            return _clicks(traffic.bootstrap, traffic.last_hours or DAY_H, lambda n: bar.advance(task, n))
+            task, span = bar.add_task("reading clicks", total=None), timedelta(hours=traffic.last_hours or DAY_H)
+            return clicks_between(traffic.bootstrap, span, None, lambda n: bar.advance(task, n))
         task = bar.add_task("reading events", total=count_rows(traffic.events))
         log = read_sessions(
             traffic.events, dials.gap_ms, dials.session_max_events, lambda rows: bar.advance(task, rows)
@@ -233,33 +235,6 @@ def _read(traffic: Traffic, console: "Console") -> "SessionLog":
         return log
     started = log.events["t"][log.starts]
     return log.select(started >= started.max() - round(traffic.last_hours * _HOUR_MS))
-
-
-def _clicks(bootstrap: str, hours: float, progress: Callable[[int], None]) -> "SessionLog":
-    import asyncio
-    import time
-    from contextlib import closing
-
-    from schemas.settings import settings
-    from streams.recent_clicks import recent_sessions
-    from streams.registry import SchemaRegistry
-
-    dials, since_ms = settings(), time.time_ns() // 1_000_000 - round(hours * _HOUR_MS)
-    if not dials.schema_registry:
-        reading = recent_sessions(bootstrap, since_ms, dials.gap_ms, dials.session_max_events, None, progress)
-        return asyncio.run(reading)
-    with closing(SchemaRegistry(dials.schema_registry)) as registry:
-        return asyncio.run(
-            recent_sessions(bootstrap, since_ms, dials.gap_ms, dials.session_max_events, registry.schema, progress)
-        )
-
-
-def _progress(console: "Console") -> "Progress":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
 
 
 def _report(verdict: "Verdict", made: "Challenger", result: dict[str, Any], out: Path) -> None:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +8,13 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from encoders.errors import ArtefactError, EncodersError, TrainingDataError
+from encoders.errors import ArtefactError, CheckpointError, EncodersError, TrainingDataError
 from encoders.event_log import ARROW_SCHEMA, EventLogWriter
 from encoders.serving import Encoder
 from infra.cli.train import app
+from tests.worker_process import until
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,31 @@ def test_a_log_of_views_by_strangers_trains_an_encoder(clicks: Path, tmp_path: P
     assert written["codebook_version"] == Encoder.load(out).version
     assert written["metrics"]["same_buyer_agreement"] is None, "nobody came twice"
     assert "buyer types" in result.output
+    assert written["codebook_version"] in (out / "card.html").read_text()
+    assert "| source | clicks.parquet |" in (out / "card.md").read_text()
+    assert not (tmp_path / "encoder.checkpoint").exists()
+
+
+def test_a_killed_training_ends_as_if_nothing_had_been(clicks: Path, tmp_path: Path) -> None:
+    def arguments(name: str, *more: str) -> list[str]:
+        dials = ["--epochs", "40", "--codes", "4", "--fine-codes", "2", "--patience", "40", "--device", "cpu"]
+        return ["--events", str(clicks), "--out", str(tmp_path / name), *dials, *more]
+
+    killed, checkpoint = tmp_path / "killed", tmp_path / "killed.checkpoint"
+    program = [sys.executable, "-m", "infra.cli.main", "train", *arguments("killed")]
+    with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.DEVNULL) as training:
+        until((checkpoint / "state.pt").exists, "the first epoch's state", poll_s=0.01)
+        training.kill()
+    assert checkpoint.is_dir() and not killed.exists(), "it was killed after its end"
+    with pytest.raises(CheckpointError, match=r"with other seed \(0, now 3\)"):
+        raise _failure(arguments("killed", "--seed", "3")) or AssertionError("it went on")
+    result = CliRunner().invoke(app, arguments("killed"))
+    assert result.exit_code == 0, result.output
+    assert "going on with an interrupted training on 600 sessions" in result.output
+    assert not checkpoint.exists()
+    CliRunner().invoke(app, arguments("whole"))
+    for name in ("codebook.npz", "encoder.onnx", "personas.json", "card.html", "card.md"):
+        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def _failure(arguments: list[str]) -> BaseException | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from encoders.errors import TrainingDataError
 from encoders.generator.delivery import Faults
 from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from encoders.sessionise import SessionLog, read_sessions
+from infra.cli.session_source import clicks_between
 from streams.recent_clicks import RecentClicksError, recent_sessions
 from tests.integration.test_click_hop import send
 
@@ -44,5 +46,10 @@ def test_clicks_of_the_last_hours_make_the_sessions_of_their_log(kafka: str, tmp
     found = asyncio.run(recent_sessions(kafka, before_ms - HOUR_MS, GAP_MS, MOST, progress=told.append))
     assert sessions(found) == sessions(read_sessions([path], GAP_MS, MOST))
     assert sum(told) >= int(found.lengths.sum())
-    with pytest.raises(TrainingDataError, match="no usable click of that time; give more hours"):
+    assert sessions(clicks_between(kafka, timedelta(hours=1), None, told.append)) == sessions(found)
+    with pytest.raises(TrainingDataError, match="no usable click of that time"):
+        clicks_between(kafka, None, timedelta(hours=1), told.append)
+    with pytest.raises(TrainingDataError, match="no usable click of that time; reach further back"):
         asyncio.run(recent_sessions(kafka, before_ms + HOUR_MS, GAP_MS, MOST))
+    with pytest.raises(TrainingDataError, match="no usable click of that time; reach further back"):
+        asyncio.run(recent_sessions(kafka, 0, GAP_MS, MOST, until_ms=before_ms))

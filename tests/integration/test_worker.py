@@ -61,7 +61,7 @@ def test_a_setting_of_the_wrong_type_is_named() -> None:
 
 @pytest.mark.fast
 def test_a_worker_loads_no_torch_and_nothing_else_that_is_large() -> None:
-    large = {"torch", "transformers", "pandas", "sklearn"}
+    large = {"torch", "transformers", "pandas", "sklearn", "matplotlib"}
     code = f"import sys, streams.worker; print(sorted({large} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"
