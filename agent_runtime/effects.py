@@ -20,7 +20,8 @@ OVERALL = "all"
 RESAMPLES = 1_000
 #: Both ends of a 95 % interval.
 _ENDS = (2.5, 97.5)
-_CHUNK = 100
+#: Resamples that share a draw of the answers; a divisor of ``RESAMPLES``.
+_CHUNK = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +74,31 @@ def outcomes(sessions: Sequence[PlayedSession]) -> F64:
     return table
 
 
-def effects(control: F64, variant: F64, personas: Sequence[str], shift: Shift, seed: int) -> list[Effect]:
+def effects(
+    control: F64,
+    variant: F64,
+    personas: Sequence[str],
+    shift: Shift,
+    seed: int,
+    doubted: Sequence[tuple[F64, F64]] = (),
+) -> list[Effect]:
     """Return every measure over all shoppers and by persona, and by persona its share of the sessions.
 
     control, variant  (n, M) ``outcomes`` of the same shoppers in both storefronts; personas  their types' names
+    doubted           both again, with answers to the change as they might as well be; none where nothing is in doubt
 
     Intervals are percentiles of resampled shoppers, each with both sessions (paired bootstrap), each resample with one
-    draw of the shift. A persona's own figures are means over those who are of it: before, and after.
+    draw of the shift and of the answers. A persona's own figures are means over those who are of it: before, and after.
     """
+    pairs = doubted or [(control, variant)]
     names = np.array(personas)
     found = []
     for persona in (OVERALL, *sorted(set(personas))):
         rows = np.flatnonzero(names == persona) if persona != OVERALL else np.arange(len(names))
         old, new = control[rows].mean(axis=0), _mean(variant[rows], shift.weights[rows])
         drawn = shift.drawn[:, rows] if len(shift.drawn) else shift.weights[None, rows]
-        low, high = np.percentile(_resampled(control[rows], variant[rows], drawn, seed), _ENDS, axis=0)
+        chosen = [(before[rows], after[rows]) for before, after in pairs]
+        low, high = np.percentile(_resampled(chosen, drawn, seed), _ENDS, axis=0)
         for place, measure in enumerate(MEASURES):
             ends = float(low[place]), float(high[place])
             found.append(Effect(persona, measure, len(rows), float(old[place]), float(new[place]), *ends))
@@ -104,15 +115,15 @@ def _mean(values: F64, weights: F64) -> F64:
     return np.asarray(weights @ values / weights.sum())
 
 
-def _resampled(control: F64, variant: F64, drawn: F64, seed: int) -> F64:
+def _resampled(pairs: Sequence[tuple[F64, F64]], drawn: F64, seed: int) -> F64:
     """Return the differences of means in ``RESAMPLES`` bootstrap resamples of the rows, (RESAMPLES, M)."""
-    random, size = np.random.default_rng(seed), len(control)
-    differences = np.empty((RESAMPLES, control.shape[1]))
-    for first in range(0, RESAMPLES, _CHUNK):
-        last = min(first + _CHUNK, RESAMPLES)
-        counts = random.multinomial(size, np.full(size, 1.0 / size), size=last - first)
-        draw: I64 = np.arange(first, last) % len(drawn)
+    random, (size, measures) = np.random.default_rng(seed), pairs[0][0].shape
+    differences = np.empty((RESAMPLES, measures))
+    for number, first in enumerate(range(0, RESAMPLES, _CHUNK)):
+        control, variant = pairs[number % len(pairs)]
+        counts = random.multinomial(size, np.full(size, 1.0 / size), size=_CHUNK)
+        draw: I64 = np.arange(first, first + _CHUNK) % len(drawn)
         weighted = counts * drawn[draw]
         after = weighted @ variant / weighted.sum(axis=1, keepdims=True)
-        differences[first:last] = after - counts @ control / size
+        differences[first : first + _CHUNK] = after - counts @ control / size
     return differences

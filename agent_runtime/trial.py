@@ -1,12 +1,12 @@
 """A storefront and its variant, peopled with the same shoppers: same types, same numbers drawn, one thing changed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from agent_runtime.backends import Backend, Rowwise
-from agent_runtime.effects import Effect, Shift, effects, outcomes
+from agent_runtime.effects import F64, Effect, Shift, effects, outcomes
 from agent_runtime.errors import VariantError
 from agent_runtime.population import Mix, quotas
 from agent_runtime.response import Response, responding
@@ -18,8 +18,8 @@ from agent_runtime.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from schemas.events import I32
 
-#: Draws of what a simulator is unsure of.
-DRAWS = 200
+#: Draws of how far a change moves shoppers between types, and of what each type answers: these are played.
+DRAWS, DOUBTS = 200, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,42 @@ def visit(
     ).sessions
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A crowd in the storefront as it is, and how it might as well have gone.
+
+    sessions  as foretold; doubted  (n, M) ``outcomes`` under each draw of what the simulator is unsure of
+    """
+
+    sessions: list[PlayedSession]
+    doubted: list[F64]
+
+
+def control_of(crowd: Crowd, shop: Shop, done: Callable[[int], None] = lambda _: None) -> Control:
+    """Return a crowd's sessions in the storefront as it is, to be compared with any number of variants."""
+    return Control(visit(crowd, shop, 0, done), _doubted(crowd, shop, 0, done))
+
+
+def _doubted(crowd: Crowd, shop: Shop, delay_ms: int, done: Callable[[int], None]) -> list[F64]:
+    if crowd.response is None:
+        return []
+    drawn = [replace(crowd, response=crowd.response.drawn(crowd.seed + 1 + turn)) for turn in range(DOUBTS)]
+    return [outcomes(visit(one, shop, delay_ms, done)) for one in drawn]
+
+
+def visits_of(crowd: Crowd) -> int:
+    """Return how many sessions it takes to try one variant on a crowd."""
+    return 2 * len(crowd.codes) * (1 + (DOUBTS if crowd.response is not None else 0))
+
+
 def try_variant(
     crowd: Crowd,
     shop: Shop,
     variant: Variant,
-    control: list[PlayedSession] | None = None,
+    control: Control | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Effect]:
-    """Return what a variant does to a crowd; ``control`` are its sessions without it, where they are there already.
+    """Return what a variant does to a crowd; ``control`` is the crowd without it, where it was played already.
 
     Raises VariantError when the variant cannot be, or asks for what the simulator was never told of.
     """
@@ -87,10 +115,17 @@ def try_variant(
             f"{variant.name}: the simulator was not told of storefront conditions, so it cannot know what they change; "
             "finetune it with --storefronts."
         )
-    before = control if control is not None else visit(crowd, shop, 0, done)
-    after = visit(crowd, changed, round(1000 * variant.page_delay_s), done)
-    personas = [session.code_path.partition(".")[0] for session in before]
-    return effects(outcomes(before), outcomes(after), personas, shift_of(crowd, shop, changed), crowd.seed)
+    before = control if control is not None else control_of(crowd, shop, done)
+    delay_ms = round(1000 * variant.page_delay_s)
+    after, doubted = visit(crowd, changed, delay_ms, done), _doubted(crowd, changed, delay_ms, done)
+    return effects(
+        outcomes(before.sessions),
+        outcomes(after),
+        [session.code_path.partition(".")[0] for session in before.sessions],
+        shift_of(crowd, shop, changed),
+        crowd.seed,
+        list(zip(before.doubted, doubted, strict=True)),
+    )
 
 
 def shift_of(crowd: Crowd, before: Shop, after: Shop) -> Shift:

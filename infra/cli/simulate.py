@@ -120,7 +120,6 @@ def simulate(
         return
     if not merchant:
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
-    shop = _shop(simulator, merchant, gap_ms, events or [], storefronts)
     if assignments is not None:
         mix, busy_until_ms = assigned_mix(assignments, merchant), 0
     else:
@@ -129,6 +128,7 @@ def simulate(
         mix, busy_until_ms = told_mix.mix, simulated_until_ms(store) or 0
         if told_mix.said:
             console.print(told_mix.said, highlight=False)
+    shop = _shop(simulator, merchant, gap_ms, events or [], storefronts)
     plan = Plan(
         mix=mix,
         simulator_version=simulator.version,

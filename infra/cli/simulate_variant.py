@@ -35,7 +35,7 @@ def run_variant(
 
     from agent_runtime.rollout import Span
     from agent_runtime.simulation import check_codebooks
-    from agent_runtime.trial import crowd_of, try_variant
+    from agent_runtime.trial import crowd_of, try_variant, visits_of
     from agent_runtime.variant_page import page
 
     check_codebooks(simulator.vocabulary, plan.mix)
@@ -51,7 +51,7 @@ def run_variant(
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"buyers at {shop.merchant_id}, twice", total=2 * plan.buyers)
+        task = bar.add_task(f"buyers at {shop.merchant_id}", total=visits_of(crowd))
         found = try_variant(crowd, shop, variant, done=lambda count: bar.advance(task, count))
     title = f"{variant.name} at {shop.merchant_id}"
     facts = (

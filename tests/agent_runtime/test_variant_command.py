@@ -49,7 +49,7 @@ def test_the_report_is_a_table_a_file_and_a_page(
         ("price_factor: 1.1", [], "finetune it with --storefronts"),
         ("price_factor: 0", [], "price_factor is 0, expected a number from 0.2 to 5"),
         ("free_shipping: false", [], "changes nothing at shop"),
-        ("remove_steps: cart_viewed", ["--merchant", "other"], "has not seen the storefront of other"),
+        ("remove_steps: cart_viewed", ["--merchant", "other"], "no session of a shopper at other"),
         ("remove_steps: cart_viewed", ["--storefronts", "told.jsonl"], "--storefronts goes with --events"),
         (None, ["--html", "page.html"], "--html and --assignments go with --variant"),
     ],
