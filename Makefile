@@ -61,7 +61,7 @@ bench: $(BENCH_ENCODER)
 
 $(BENCH_ENCODER): | $(READY)
 	$(VENV)/bin/simpersona generate --merchants 12 --buyers 300 --hours 72 --seed 1 --out $(BENCH)/events.parquet --truth $(BENCH)/truth.parquet
-	$(VENV)/bin/simpersona train --events $(BENCH)/events.parquet --out $(BENCH)/encoder
+	$(VENV)/bin/simpersona train --restart --events $(BENCH)/events.parquet --out $(BENCH)/encoder
 
 clean:
 	rm -rf $(VENV) .simpersona .mypy_cache .ruff_cache .pytest_cache .hypothesis

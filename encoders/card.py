@@ -137,8 +137,8 @@ def _warnings(fitted: FittedEncoder, fields: Mapping[str, Any], facts: CardFacts
     worst = max(facts.prefixes, key=lambda reading: reading.error, default=None)
     if worst is not None and worst.error > _CALIBRATED:
         found.append(
-            f"After {worst.events} events confidence is off by {worst.error:.3f} (aim: {_CALIBRATED}): {worst.confidence:.0%} "
-            f"is said, {worst.final:.0%} keep their code."
+            f"After {worst.events} events confidence is off by {worst.error:.3f} (aim: {_CALIBRATED}): "
+            f"{worst.confidence:.0%} is said, {worst.final:.0%} keep their code."
         )
     if metrics["codes_in_use"] < _IN_USE * size:
         found.append(f"Only {metrics['codes_in_use']} of {size} codes occur: fewer codes would do.")

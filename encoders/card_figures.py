@@ -64,9 +64,15 @@ def _map(drawn: EmbeddingMap, types: Sequence[str], colours: Sequence[Colour]) -
     figure = Figure((6.2, 5.0))
     axes = _axes(figure)
     axes.scatter(
-        *drawn.points.T, s=7, c=[colours[kind] for kind in drawn.coarse], alpha=0.7, linewidths=0, rasterized=True
+        drawn.points[:, 0],
+        drawn.points[:, 1],
+        s=7,
+        c=[colours[kind] for kind in drawn.coarse],
+        alpha=0.7,
+        linewidths=0,
+        rasterized=True,
     )
-    axes.scatter(*drawn.vectors.T, s=34, c=list(colours), edgecolors="black", linewidths=0.8)
+    axes.scatter(drawn.vectors[:, 0], drawn.vectors[:, 1], s=34, c=list(colours), edgecolors="black", linewidths=0.8)
     if len(types) <= _DISTINCT:
         for name, (x, y) in zip(types, drawn.vectors.tolist(), strict=True):
             axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)

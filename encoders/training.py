@@ -179,7 +179,7 @@ class _Run:
         warmup = round(options.epochs * options.warmup_share)
         history: list[EpochReport] = []
         stopping = EarlyStopping(options.patience, self._weights())
-        kept = {
+        kept: dict[str, Any] = {
             "encoder": self.encoder, "decoder": self.decoder, "quantiser": self.quantiser, "optimiser": optimiser,
             "schedule": schedule, "stopping": stopping,
         }  # fmt: skip

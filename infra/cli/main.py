@@ -22,7 +22,7 @@ COMMANDS = {
     "migrate": "Bring the ClickHouse tables and Kafka topics up to date.",
     "import": "Turn a raw click log into a canonical event log.",
     "generate": "Make shoppers with planted buyer types, and the truth beside them.",
-    "train": "Train an encoder on event logs.",
+    "train": "Train an encoder on event logs, or straight from Kafka.",
     "assign": "Assign a buyer type to every session of an event log, offline.",
     "worker": "Run one stream worker.",
     "replay": "Produce an event log to Kafka in event-time order.",

@@ -77,7 +77,10 @@ class Demo:
         }
         self._console.print(f"Dashboard: {self.addresses.dashboard}", style="bold", highlight=False)
         if not self._encoder.exists():
-            self._steps.run("train", "train", "--events", self._path("train"), "--out", self._encoder, "--epochs", 6)
+            # A demo of other sizes may have been interrupted here.
+            self._steps.run(
+                "train", "train", "--restart", "--events", self._path("train"), "--out", self._encoder, "--epochs", 6
+            )
         self._start_worker()
         return self.addresses
 

@@ -61,7 +61,7 @@ def test_an_interrupted_training_ends_as_if_nothing_had_been(
 
 
 def test_a_training_that_early_stopping_ended_does_not_go_on(log: SessionLog, tmp_path: Path) -> None:
-    # No loss is less than itself: a learning rate of zero never gains, and the first judged epoch is the best.
+    # The network all but stands still, so that an epoch without a gain comes soon.
     options = TrainingOptions(OPTIONS.shape, epochs=30, batch=64, learning_rate=1e-12, patience=1, warmup_share=0.0)
     with Checkpoint(tmp_path / "encoder") as checkpoint:
         checkpoint.begin(ASKED, log)

@@ -57,7 +57,7 @@ def test_a_log_of_views_by_strangers_trains_an_encoder(clicks: Path, tmp_path: P
 
 def test_a_killed_training_ends_as_if_nothing_had_been(clicks: Path, tmp_path: Path) -> None:
     def arguments(name: str, *more: str) -> list[str]:
-        dials = ["--epochs", "40", "--codes", "4", "--fine-codes", "2", "--patience", "40", "--device", "cpu"]
+        dials = ["--epochs", "16", "--codes", "4", "--fine-codes", "2", "--patience", "16", "--device", "cpu"]
         return ["--events", str(clicks), "--out", str(tmp_path / name), *dials, *more]
 
     killed, checkpoint = tmp_path / "killed", tmp_path / "killed.checkpoint"
