@@ -9,8 +9,9 @@ from agent_runtime.actions import ACTIONS, gap_ms_of
 from agent_runtime.backends import Scores
 from agent_runtime.draws import Purpose
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens
+from agent_runtime.walk_clicks import take
 from agent_runtime.walk_draws import unit_of
-from agent_runtime.walk_moves import find_moves, take
+from agent_runtime.walk_moves import find_moves
 from agent_runtime.walk_tables import F64, Bools, Clicks, Tables, Visits
 from schemas.events import I64
 

@@ -14,8 +14,9 @@ from agent_runtime.shop import Shop
 from agent_runtime.storefront import Storefront
 from agent_runtime.visit import Visit
 from agent_runtime.vocabulary import MAX_EVENTS
+from agent_runtime.walk_clicks import take
 from agent_runtime.walk_draws import unit_of
-from agent_runtime.walk_moves import find_moves, take
+from agent_runtime.walk_moves import find_moves
 from agent_runtime.walk_tables import CLICK, new_visits, tables_of
 from tests.agent_runtime.test_visit import shops
 
