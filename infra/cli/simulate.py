@@ -120,6 +120,7 @@ def simulate(
         return
     if not merchant:
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
+    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
     if assignments is not None:
         mix, busy_until_ms = assigned_mix(assignments, merchant), 0
     else:
@@ -146,7 +147,6 @@ def simulate(
         names = persona_names(dials.encoder, simulator.codebook_version)
         run_variant(simulator, change, plan, shop, names, Asked(json_file, html))
         return
-    chosen = endpoint_of(simulator) if backend == OPENAI else simulator.backend(backend)
     if isinstance(chosen, Endpoint):
         console.print(price(chosen, plan, shop), highlight=False)
         if not yes:

@@ -134,7 +134,7 @@ def test_what_a_simulation_lacks_is_said_in_one_sentence(world: World, kafka: st
     assert "Merchant nowhere has no mix of buyer types; none is known yet" in sentence(
         "simulate", "--merchant", "nowhere", "--backend", "markov", **addresses
     )
-    assert "holds no language model, only the scripted chain" in sentence(
+    assert "holds no language model, only the scripted backends" in sentence(
         "simulate", "--merchant", "nowhere", **addresses
     )
     assert "no simulator there" in sentence(
