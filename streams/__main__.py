@@ -10,10 +10,7 @@ from pydantic import ValidationError
 
 from schemas.errors import SimpersonaError
 from schemas.settings import settings
-from streams.log_lines import announce, complain, configure_logging
-
-#: Exit code of a program ended by Ctrl-C.
-INTERRUPTED = 130
+from streams.log_lines import announce, complain, configure_logging, end_interrupted
 
 
 def main() -> None:
@@ -33,7 +30,7 @@ def main() -> None:
         complain(sentence, SimpersonaError.exit_code)
         sys.exit(SimpersonaError.exit_code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        end_interrupted()
 
 
 if __name__ == "__main__":

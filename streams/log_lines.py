@@ -9,10 +9,12 @@ import logging
 import sys
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NoReturn
 
 #: Name under which commands say what everybody should know, also where only warnings are logged.
 _ANNOUNCEMENTS = "simpersona"
+#: Exit code of a program ended by Ctrl-C.
+INTERRUPTED = 130
 _TEXT = "%(asctime)s %(name)s: %(message)s"
 #: What every record has; anything else on it was given as ``extra``.
 _ALWAYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -53,6 +55,17 @@ def configure_logging(log_format: Literal["text", "json"], verbose: bool = False
 def announce(message: str, **fields: object) -> None:
     """Log what everybody should know, with fields of their own in JSON lines."""
     logging.getLogger(_ANNOUNCEMENTS).info(message, extra=fields)
+
+
+def end_interrupted() -> NoReturn:
+    """End the program after a Ctrl-C that was handled, with exit code INTERRUPTED.
+
+    Python notes an interrupt as one that nobody handled if it came while a string was executed, as the making of a
+    dataclass does at every import, and would end the program by the signal after all; executing another string takes
+    the note back.
+    """
+    exec("")
+    sys.exit(INTERRUPTED)
 
 
 def complain(sentence: str, exit_code: int) -> None:

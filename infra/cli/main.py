@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command as click_command
 
 from schemas.errors import SimpersonaError
-from streams.log_lines import complain
+from streams.log_lines import INTERRUPTED, complain, end_interrupted
 
 #: Every command, in the order of a first day with the product, with the line shown by ``simpersona --help``.
 COMMANDS = {
@@ -34,7 +34,6 @@ COMMANDS = {
     "align": "Hold simulated buyers against real ones on storefronts never seen.",
     "bench": "Measure, beside the peers, and print figures as JSON.",
 }
-INTERRUPTED = 130
 
 
 class LazyCommands(TyperGroup):
@@ -85,7 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         complain(sentence, SimpersonaError.exit_code)
         sys.exit(SimpersonaError.exit_code)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        end_interrupted()
+    except SystemExit as end:
+        # Typer handles most of them itself.
+        if end.code == INTERRUPTED:
+            end_interrupted()
+        raise
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """Log lines: one JSON object per line, whatever is logged, and nothing else on standard error."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from streams.log_lines import INTERRUPTED
 
 pytestmark = pytest.mark.fast
 
@@ -82,3 +86,14 @@ def test_text_lines_begin_with_the_time() -> None:
     [line] = run('logger.warning("slow")', "text")
     assert line.endswith(" part: slow")
     assert line.startswith("20")
+
+
+def test_an_interrupt_while_a_class_is_made_ends_with_the_code_of_a_handled_one(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from streams.log_lines import end_interrupted\n"
+        "try:\n    exec('raise KeyboardInterrupt')\nexcept KeyboardInterrupt:\n    end_interrupted()\n"
+    )
+    # As a module, for only then does Python look at its note of the interrupt.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-m", "interrupted"], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (INTERRUPTED, b"")
