@@ -37,7 +37,7 @@ _DECODERS = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 class Fetched:
     """``n`` records of one partition in offset order.
 
-    offsets, timestamps_ms  (n,) int64
+    offsets, timestamps_ms  (n,) int64; keys and values lie in one buffer, in the order of the records
     """
 
     records: Records
@@ -52,20 +52,36 @@ class Fetched:
         """The last record's offset: what aiokafka takes a batch for."""
         return int(self.offsets[-1])
 
-    def at(self, rows: slice) -> "Fetched":
-        """Return some of the records, on the same buffers."""
-        return Fetched(self.records.at(rows), self.offsets[rows], self.timestamps_ms[rows])
+    def part(self, first: int, end: int) -> "Fetched":
+        """Return the records ``first <= row < end``, on no more of the buffer than they take."""
+        rows = slice(first, end)
+        keys, values = self.records.keys.at(rows), self.records.values.at(rows)
+        low = int(keys.starts[0]) if len(keys) else 0
+        high = int(values.starts[-1] + max(values.lengths[-1], 0)) if len(keys) else 0
+        return Fetched(_on(keys.data[low:high], keys, values, -low), self.offsets[rows], self.timestamps_ms[rows])
 
     @staticmethod
     def joined(parts: Sequence["Fetched"]) -> "Fetched":
-        """Return several lots of records, one after another."""
+        """Return several batches' records, one after another, again on one buffer."""
         if len(parts) == 1:
             return parts[0]
+        if not parts:
+            return Fetched(Records.of([]), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        keys = Slices.joined([part.records.keys for part in parts])
+        sizes = np.array([len(part.records.values.data) for part in parts])
+        starts = [
+            part.records.values.starts + shift for part, shift in zip(parts, np.cumsum(sizes) - sizes, strict=True)
+        ]
+        lengths = np.concatenate([part.records.values.lengths for part in parts])
         return Fetched(
-            Records.joined([part.records for part in parts]) if parts else Records.of([]),
-            np.concatenate([part.offsets for part in parts]) if parts else np.zeros(0, np.int64),
-            np.concatenate([part.timestamps_ms for part in parts]) if parts else np.zeros(0, np.int64),
+            Records(keys, Slices(keys.data, np.concatenate(starts), lengths)),
+            np.concatenate([part.offsets for part in parts]),
+            np.concatenate([part.timestamps_ms for part in parts]),
         )
+
+
+def _on(data: U8, keys: Slices, values: Slices, shift: int) -> Records:
+    return Records(Slices(data, keys.starts + shift, keys.lengths), Slices(data, values.starts + shift, values.lengths))
 
 
 class RawRecords:
@@ -147,10 +163,10 @@ def _getall(result: Any, max_records: int | None = None) -> Fetched | Sequence[A
             raise
         result.ends = source.next_fetch_offset
         # A batch is sent whole, although its first records may have been read before.
-        result.rest = whole.at(slice(int(np.searchsorted(whole.offsets, begins)), None))
+        result.rest = whole.part(int(np.searchsorted(whole.offsets, begins)), len(whole))
     rest: Fetched = result.rest
-    count = len(rest) if max_records is None else max_records
-    taken, result.rest = rest.at(slice(0, count)), rest.at(slice(count, None))
+    count = len(rest) if max_records is None else min(max_records, len(rest))
+    taken, result.rest = rest.part(0, count), rest.part(count, len(rest))
     source.next_fetch_offset = int(result.rest.offsets[0]) if len(result.rest) else result.ends
     result._update_position()
     if not len(result.rest):

@@ -67,6 +67,8 @@ def taken(result: FetchResult, at_once: int | None = None) -> list[tuple[int, in
         some = result.getall(at_once)
         if some:
             assert at_once is None or len(some) <= at_once
+            values = some.records.values
+            assert len(values.data) == values.starts[-1] + max(values.lengths[-1], 0)
             found += zip(
                 some.offsets.tolist(),
                 some.timestamps_ms.tolist(),
