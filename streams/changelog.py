@@ -72,6 +72,7 @@ class ChangelogReader:
         self.positions = dict(positions)
         self._source_of_prefix = {prefix_of(source): source for source in positions}
         self._logs = sorted({_log_of(source) for source in positions})
+        self._ends: dict[KafkaPartition, int] = {}
         self._reader = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
             enable_auto_commit=False,
@@ -84,13 +85,11 @@ class ChangelogReader:
     async def __aenter__(self) -> "ChangelogReader":
         """Connect. Raises aiokafka's errors when no broker answers."""
         await self._reader.start()
+        # Before anything is fetched: behind a fetch that waits for records, the broker would let this question wait.
+        self._ends = await self._reader.end_offsets(self._logs)
         self._reader.assign(self._logs)
         for log in self._logs:
-            start = min(offset for source, offset in self.positions.items() if _log_of(source) == log)
-            if start:
-                self._reader.seek(log, start)
-            else:
-                await self._reader.seek_to_beginning(log)
+            self._reader.seek(log, min(offset for source, offset in self.positions.items() if _log_of(source) == log))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,10 +120,9 @@ class ChangelogReader:
         return applied
 
     async def to_end(self, apply: Apply) -> int:
-        """Apply everything up to the logs' present ends; return the number of records applied."""
-        ends = await self._reader.end_offsets(self._logs)
+        """Apply everything up to where the logs ended when this was opened; return the number of records applied."""
         applied = 0
-        while any([await self._reader.position(log) < ends[log] for log in self._logs]):
+        while any([await self._reader.position(log) < self._ends[log] for log in self._logs]):
             applied += await self.apply(await self.fetch(), apply)
         return applied
 

@@ -134,9 +134,10 @@ class CodebookReader:
         """Connect and read all that is there. Raises CodebookTopicError when no broker answers."""
         try:
             await self._consumer.start()
-            self._consumer.assign([self._partition])
-            await self._consumer.seek_to_beginning(self._partition)
+            # Before anything is fetched: behind a fetch that waits for records, the broker would let this wait.
             end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+            self._consumer.assign([self._partition])
+            self._consumer.seek(self._partition, 0)
             while await self._consumer.position(self._partition) < end:
                 await self.fetch()
         except KafkaError as error:

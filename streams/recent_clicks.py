@@ -57,9 +57,10 @@ async def _batches(
             raise RecentClicksError(f"The broker at {bootstrap} has no topic {CLICKS_RAW}; run `simpersona migrate`.")
         numbers = consumer.partitions_for_topic(CLICKS_RAW) or set()
         partitions = [KafkaPartition(CLICKS_RAW, number) for number in sorted(numbers)]
-        consumer.assign(partitions)
+        # Before anything is fetched: behind a fetch that waits for records, the broker would let these wait.
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        consumer.assign(partitions)
         for partition in partitions:
             found = starts.get(partition)
             consumer.seek(partition, ends[partition] if found is None else found.offset)

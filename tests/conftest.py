@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 from agent_runtime.browser.chromium import find_chromium
 from agent_runtime.errors import BrowserError
@@ -75,14 +76,27 @@ def kafka_jars() -> Path:
 
 
 @pytest.fixture(scope="session")
-def apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap address of one Apache Kafka for the whole session: use topic names of the test's own."""
+def started_apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One Apache Kafka for the whole session (for each worker of pytest-xdist)."""
     broker = ApacheKafka.start(tmp_path_factory.mktemp("apache_kafka"), kafka_jars)
     try:
         broker.wait_ready()
         yield broker.bootstrap
     finally:
         broker.stop()
+
+
+@pytest.fixture
+def apache_kafka(started_apache_kafka: str) -> str:
+    """The bootstrap address of the session's Apache Kafka, without topics. Name a group of the test's own."""
+    admin = KafkaAdminClient(bootstrap_servers=started_apache_kafka)
+    try:
+        left = [topic for topic in admin.list_topics() if not topic.startswith("__")]
+        if left:
+            admin.delete_topics(left)
+    finally:
+        admin.close()
+    return started_apache_kafka
 
 
 @pytest.fixture(scope="session")

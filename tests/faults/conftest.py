@@ -64,6 +64,6 @@ def open_stage(clicks: Clicks, tmp_path: Path, request: pytest.FixtureRequest) -
 
 
 @pytest.fixture
-def stage(broker: ApacheKafkaCluster, clickhouse: str, open_stage: OpenStage) -> Stage:
-    """A stage with one broker and the session's store."""
-    return open_stage(broker.bootstrap, clickhouse)
+def stage(apache_kafka: str, clickhouse: str, open_stage: OpenStage) -> Stage:
+    """A stage with the session's broker and store."""
+    return open_stage(apache_kafka, clickhouse)

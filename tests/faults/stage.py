@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +11,16 @@ from streams.click_hop import ClickHop
 from streams.topology import ensure_topics
 from tests.faults.clicks import Clicks
 from tests.faults.feed import Feed
-from tests.faults.kafka_log import unread
+from tests.faults.kafka_log import committed, unread
 from tests.faults.verdict import Verdict, judge
 from tests.worker_process import DEADLINE_S, POLL_S, Worker, until
 
 PARTITIONS = 4
-GROUP = "simpersona"
 SECOND_HOP = (SESSIONS_ASSIGNED, CLICKS_REJECTED)
 #: A paused feed must not look like an idle partition: between two slices of the log lie minutes of event time.
 NEVER_IDLE_MS = 86_400_000
 CAUGHT_UP_WITHIN_S = 300.0
-#: Between two questions to the broker: each takes clients of its own, a quarter of a processor second.
+#: Between two questions to the broker: each takes a client of its own.
 ASK_BROKER_S = 1.0
 
 
@@ -41,13 +41,15 @@ class Stage:
         self.clickhouse = clickhouse
         self.clicks = clicks
         self.workers: list[Worker] = []
+        #: Of its own: members that were killed are still waited for when the next test begins on the same broker.
+        self.group = f"faults-{uuid.uuid4().hex}"
         self._folder = folder
         self._record = record
         self._settings: dict[str, object] = {
             "kafka": bootstrap,
             "clickhouse": clickhouse,
             "encoder": clicks.encoder,
-            "group": GROUP,
+            "group": self.group,
             "partitions": PARTITIONS,
             "replication": replication,
             "chunk_records": 200,
@@ -69,10 +71,19 @@ class Stage:
         """Workers that have not ended."""
         return [worker for worker in self.workers if worker.running]
 
-    @property
-    def all_partitions(self) -> int:
-        """Partitions of all topics that workers read."""
-        return PARTITIONS * (len(ClickHop.topics) + len(SECOND_HOP))
+    def share_out(self, *workers: Worker) -> None:
+        """Return once these workers own all partitions between them, and each of them some."""
+        everything = PARTITIONS * (len(ClickHop.topics) + len(SECOND_HOP))
+
+        def shared() -> bool:
+            owned = [worker.partitions for worker in workers]
+            return all(owned) and sum(owned) == everything
+
+        until(shared, f"{len(workers)} workers to share the partitions")
+
+    def committed(self, topic: str) -> dict[int, int]:
+        """Return the next offset to read per partition of a topic that the workers have committed anything for."""
+        return committed(self.bootstrap, self.group, topic)
 
     def reach(self, worker: Worker, records: int, upto: float | None = None, within_s: float = DEADLINE_S) -> bool:
         """Wait until a worker has processed so many records, sending the log up to a share; say whether it has."""
@@ -108,7 +119,7 @@ class Stage:
         # In this order: the second hop's topics are complete only when the first hop is done.
         for topics in ((CLICKS_RAW,), SECOND_HOP):
             until(
-                lambda topics=topics: not unread(self.bootstrap, GROUP, topics),
+                lambda topics=topics: not unread(self.bootstrap, self.group, topics),
                 f"{topics} to be read",
                 CAUGHT_UP_WITHIN_S,
                 ASK_BROKER_S,

@@ -5,7 +5,7 @@ import pytest
 from infra.stack.apache_kafka import ApacheKafkaCluster
 from tests.faults.conftest import OpenStage
 from tests.faults.kafka_log import in_sync
-from tests.faults.stage import ASK_BROKER_S, Stage
+from tests.faults.stage import ASK_BROKER_S
 from tests.worker_process import until
 
 pytestmark = pytest.mark.kafka
@@ -15,11 +15,12 @@ AWAY_S, LOST_S = 20.0, 12.0
 
 
 def test_workers_outlive_the_death_of_the_only_broker_and_go_on_when_it_is_back(
-    stage: Stage, broker: ApacheKafkaCluster
+    broker: ApacheKafkaCluster, clickhouse: str, open_stage: OpenStage
 ) -> None:
+    stage = open_stage(broker.bootstrap, clickhouse)
     workers = [stage.start_worker(), stage.start_worker()]
     stage.feed.send(0.1)
-    until(lambda: all(worker.partitions for worker in workers), "two workers to share the partitions")
+    stage.share_out(*workers)
     deaths = 2
     for _ in range(deaths):
         stage.during(3, upto=stage.feed.share + 0.2)
@@ -38,7 +39,7 @@ def test_the_loss_of_one_broker_of_three_and_its_return_change_nothing(
     stage = open_stage(brokers.bootstrap, clickhouse, replication=3)
     workers = [stage.start_worker(), stage.start_worker()]
     stage.feed.send(0.1)
-    until(lambda: all(worker.partitions for worker in workers), "two workers to share the partitions")
+    stage.share_out(*workers)
     for number in brokers.numbers:
         stage.during(2, upto=stage.feed.share + 0.1)
         brokers.kill(number)

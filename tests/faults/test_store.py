@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack.apache_kafka import ApacheKafkaCluster
 from infra.stack.clickhouse import connect
 from infra.stack.migrate import migrate
 from infra.stack.ports import lasting_port
@@ -14,8 +13,8 @@ from infra.stack.store import EmbeddedStore
 from schemas.assignment_codec import decode_assignments
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED
 from tests.faults.conftest import OpenStage
-from tests.faults.kafka_log import committed, read_topic
-from tests.faults.stage import ASK_BROKER_S, GROUP, Stage
+from tests.faults.kafka_log import read_topic
+from tests.faults.stage import ASK_BROKER_S, Stage
 from tests.faults.store_gate import Fault, StoreGate
 from tests.worker_process import until
 
@@ -34,13 +33,8 @@ def gate(clickhouse: str) -> Iterator[StoreGate]:
         yield gate
 
 
-def read_by(stage: Stage, topic: str) -> int:
-    """Return how many records of a topic the group has committed as read."""
-    return sum(offset for one, offset in committed(stage.bootstrap, GROUP).items() if one.topic == topic)
-
-
 def test_workers_wait_for_a_store_that_is_down_for_a_minute_keep_their_places_and_catch_up(
-    broker: ApacheKafkaCluster, open_stage: OpenStage, tmp_path: Path
+    apache_kafka: str, open_stage: OpenStage, tmp_path: Path
 ) -> None:
     port = lasting_port()
 
@@ -52,10 +46,10 @@ def test_workers_wait_for_a_store_that_is_down_for_a_minute_keep_their_places_an
     store = start()
     try:
         migrate(store.url())
-        stage = open_stage(broker.bootstrap, store.url())
+        stage = open_stage(apache_kafka, store.url())
         workers = [stage.start_worker(), stage.start_worker()]
         stage.feed.send(0.1)
-        until(lambda: sum(worker.partitions for worker in workers) == stage.all_partitions, "all partitions owned")
+        stage.share_out(*workers)
         stage.during(3, upto=0.3)
         before = [(worker.count("rebalances_total"), worker.partitions) for worker in workers]
         store.stop()
@@ -67,11 +61,11 @@ def test_workers_wait_for_a_store_that_is_down_for_a_minute_keep_their_places_an
 
         # What was under way when the store went comes to an end first.
         stage.during(DOWN_S / 6, upto=0.4, holds=keep_their_places)
-        stored = read_by(stage, SESSIONS_ASSIGNED)
+        stored = sum(stage.committed(SESSIONS_ASSIGNED).values())
         said.clear()
         stage.during(DOWN_S * 5 / 6, upto=0.8, holds=keep_their_places)
         assert said == {WAITING}
-        assert read_by(stage, SESSIONS_ASSIGNED) == stored
+        assert sum(stage.committed(SESSIONS_ASSIGNED).values()) == stored
         store = start()
         verdict = stage.verdict(f"store down for {DOWN_S:.0f} s")
         assert verdict.problems == {}
@@ -98,7 +92,7 @@ def test_rows_that_the_store_refuses_for_a_while_or_takes_without_saying_so_are_
 ) -> None:
     victim, heir = stage.start_worker(clickhouse=gate.url), stage.start_worker(clickhouse=gate.url)
     stage.feed.send(0.1)
-    until(lambda: bool(victim.partitions and heir.partitions), "two workers to share the partitions")
+    stage.share_out(victim, heir)
     faults = [*(Fault(code=code) for code in REFUSALS), Fault(lost_answer=True)]
     for fault in faults:
         met = gate.met
@@ -134,13 +128,13 @@ def test_nothing_is_committed_beyond_an_insert_that_hangs_and_a_kill_loses_nothi
     """The insert that hung is carried out all the same, behind those of the next worker."""
     worker = stage.start_worker(clickhouse=gate.url)
     stage.feed.send(0.3)
-    until(lambda: read_by(stage, SESSIONS_ASSIGNED) > 0, "rows to be stored", poll_s=ASK_BROKER_S)
+    until(lambda: sum(stage.committed(SESSIONS_ASSIGNED).values()) > 0, "rows to be stored", poll_s=ASK_BROKER_S)
     with gate.broken(Fault(delay_s=600.0)):
         until(lambda: gate.met > 0, "an insert to hang")
-        clicks_read = read_by(stage, CLICKS_RAW)
+        clicks_read = sum(stage.committed(CLICKS_RAW).values())
         stage.during(10, upto=0.7)
         # The first hop commits on, the second one must not pass what hangs.
-        assert read_by(stage, CLICKS_RAW) > clicks_read
+        assert sum(stage.committed(CLICKS_RAW).values()) > clicks_read
         worker.kill()
         assert rows_read_and_not_stored(stage) == []
         stage.start_worker()
@@ -152,9 +146,7 @@ def test_nothing_is_committed_beyond_an_insert_that_hangs_and_a_kill_loses_nothi
 
 def rows_read_and_not_stored(stage: Stage) -> list[tuple[str, str, int]]:
     """Return the assignments below the committed offsets that the store does not hold in this or a later revision."""
-    ends = {
-        one.partition: end for one, end in committed(stage.bootstrap, GROUP).items() if one.topic == SESSIONS_ASSIGNED
-    }
+    ends = stage.committed(SESSIONS_ASSIGNED)
     records = [one for one in read_topic(stage.bootstrap, SESSIONS_ASSIGNED) if one.offset < ends.get(one.partition, 0)]
     with connect(stage.clickhouse) as client:
         query = "SELECT merchant_id, session_id, revision FROM session_assignments FINAL"

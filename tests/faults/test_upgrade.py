@@ -13,7 +13,7 @@ def test_during_an_upgrade_every_session_counts_once_under_the_encoder_that_made
     old, new = stage.clicks.encoders.items()
     first = [stage.start_worker(encoder=old[1]), stage.start_worker(encoder=old[1])]
     stage.feed.send(0.1)
-    until(lambda: all(worker.partitions for worker in first), "two old workers to share the partitions")
+    stage.share_out(*first)
     stage.during(3, upto=0.3)
     first[0].kill()
     newer = stage.start_worker(encoder=new[1])

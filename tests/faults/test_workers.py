@@ -120,7 +120,7 @@ def test_a_worker_with_a_lasting_name_comes_back_to_its_partitions_without_a_reb
     steady = stage.start_worker(worker_id="steady", **patient)
     comes_back = stage.start_worker(worker_id="comes-back", **patient)
     stage.feed.send(0.1)
-    until(lambda: bool(steady.partitions and comes_back.partitions), "two workers to share the partitions")
+    stage.share_out(steady, comes_back)
     rebalances, owned = steady.count("rebalances_total"), comes_back.partitions
     for number in range(rounds):
         stage.reach(comes_back, records=100, upto=0.2 + 0.2 * number)

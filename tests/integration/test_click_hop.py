@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from encoders.event_log import EventLogWriter, read_batches, to_event_batch
 from encoders.generator.delivery import Faults
 from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from encoders.serving import Encoder
-from infra.stack.apache_kafka import ApacheKafka
 from schemas.assignment_codec import decode_assignments
 from schemas.assignments import AssignmentBatch
 from schemas.click_codec import encode_click
@@ -124,17 +123,7 @@ def offline(log: Path, untrained_encoder: Path) -> tuple[dict[Key, Row], AssignC
     return rows, counts
 
 
-@pytest.fixture
-def own_apache_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[str]:
-    broker = ApacheKafka.start(tmp_path / "apache_kafka", kafka_jars)
-    try:
-        broker.wait_ready()
-        yield broker.bootstrap
-    finally:
-        broker.stop()
-
-
-@pytest.mark.parametrize("broker", ["kafka", pytest.param("own_apache_kafka", marks=pytest.mark.kafka)])
+@pytest.mark.parametrize("broker", ["kafka", pytest.param("apache_kafka", marks=pytest.mark.kafka)])
 def test_final_rows_are_those_of_the_offline_pass_through_kills_and_rebalances(
     broker: str,
     request: pytest.FixtureRequest,

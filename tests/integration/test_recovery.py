@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -19,7 +18,6 @@ import fastavro
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from infra.stack.apache_kafka import ApacheKafka
 from infra.stack.clickhouse import connect
 from schemas.click_codec import encode_click, encode_watermark
 from schemas.packaged import CLICK_EVENT_ID, packaged_schema
@@ -162,21 +160,11 @@ def test_events_of_a_schema_registered_later_become_sessions_once(
     assert rows("SELECT sum(sessions) FROM merchant_distributions FINAL WHERE window = '1d'") == [(3,)]
 
 
-@pytest.fixture
-def own_apache_kafka(kafka_jars: Path, tmp_path: Path) -> Iterator[str]:
-    broker = ApacheKafka.start(tmp_path / "apache_kafka", kafka_jars)
-    try:
-        broker.wait_ready()
-        yield broker.bootstrap
-    finally:
-        broker.stop()
-
-
 @pytest.mark.parametrize(
     ("broker", "size", "timestamp_ms", "stored"),
     [
         # Apache Kafka takes a MiB at most, and what is said about the record comes on top of it.
-        pytest.param("own_apache_kafka", 1_000_000, NOW_MS, (524_288, NOW_MS), marks=pytest.mark.kafka),
+        pytest.param("apache_kafka", 1_000_000, NOW_MS, (524_288, NOW_MS), marks=pytest.mark.kafka),
         # The embedded broker takes any time stamp, and this one is no date.
         ("kafka", 30, 2**60, (30, 4_102_444_800_000)),
     ],

@@ -93,7 +93,7 @@ def test_a_log_of_many_batches_comes_back_whole(broker: str) -> None:
         await write(changelog, LIVE, records)
         return await read(changelog, {LIVE: 0})
 
-    assert on_changelog(broker, "whole", scene)[LIVE][-3_000:] == records
+    assert on_changelog(broker, "whole", scene) == {LIVE: records}
 
 
 def test_a_reader_goes_on_from_where_each_source_was_read_to(broker: str) -> None:
