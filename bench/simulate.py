@@ -22,6 +22,7 @@ from agent_runtime.simulator import LOCAL, MARKOV, REPLAY, load_simulator
 from agent_runtime.storefront import Storefront
 from bench.report import Report
 from infra.errors import BenchError
+from schemas.errors import SimpersonaError
 from schemas.settings import settings
 
 #: Any week.
@@ -104,7 +105,7 @@ def _in_a_process(simulator: Path, name: str, sessions: int, plan: SimulateBench
     asked = json.dumps({**asdict(plan), "simulator": str(simulator), "name": name, "sessions": sessions})
     done = subprocess.run([sys.executable, "-m", "bench.simulate", asked], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BenchError(f"The backend {name} could not be measured: {done.stderr[-2_000:].strip()}")
+        raise BenchError(f"The backend {name} could not be measured: {done.stderr.strip().splitlines()[-1]}")
     measured = Measured(**json.loads(done.stdout.splitlines()[-1]))
     if measured.sessions != sessions:
         raise BenchError(f"The backend {name} played {measured.sessions:,} sessions instead of {sessions:,}.")
@@ -143,10 +144,12 @@ def _peak_mib() -> float:
 
 def _main() -> None:
     asked = json.loads(sys.argv[1])
-    measured = measure(
-        Path(asked["simulator"]), asked["name"], asked["sessions"], asked["threads"], asked["repeats"], asked["seed"]
-    )
-    print(json.dumps(asdict(measured)))
+    simulator = Path(asked.pop("simulator"))
+    del asked["scripted_sessions"]
+    try:
+        print(json.dumps(asdict(measure(simulator, **asked))))
+    except SimpersonaError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

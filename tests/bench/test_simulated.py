@@ -8,11 +8,12 @@ import pytest
 from agent_runtime.capabilities import FIELDS, Capabilities
 from agent_runtime.markov import MarkovChain
 from agent_runtime.shop import Product, Shop
-from agent_runtime.simulator import MARKOV, write_simulator
+from agent_runtime.simulator import LOCAL, MARKOV, write_simulator
 from agent_runtime.vocabulary import Vocabulary
 from bench.follow import FollowPlan, Sight, follow_report
 from bench.round_trip import RoundTrip, round_trip_report
 from bench.simulate import SimulateBench, bench_simulate, measure
+from infra.errors import BenchError
 from schemas.taxonomy import EVENT_CODES
 
 pytestmark = pytest.mark.fast
@@ -96,3 +97,8 @@ def test_every_backend_plays_as_many_sessions_as_asked(tmp_path: Path) -> None:
     report = bench_simulate(simulator, SimulateBench(5, 40, 1, 1, 0), lambda step: None, (MARKOV,))
     played = report.figures["markov_events_per_session"].value * 40
     assert played == measure(simulator, MARKOV, 40, 1, 1, 0).events
+
+
+def test_a_backend_that_cannot_play_is_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"^The backend local could not be measured: [^\n]* language model[^\n]*\.$"):
+        bench_simulate(_toy(tmp_path), SimulateBench(5, 40, 1, 1, 0), lambda step: None, (LOCAL,))
