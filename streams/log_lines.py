@@ -16,6 +16,9 @@ _ANNOUNCEMENTS = "simpersona"
 #: Exit code of a program ended by Ctrl-C.
 INTERRUPTED = 130
 _TEXT = "%(asctime)s %(name)s: %(message)s"
+#: Loggers of the clients, which say the same many times a second while a broker is away, and how often they may.
+_CLIENTS = frozenset({"aiokafka", "kafka", "faust", "mode"})
+_SELDOM_S = 10.0
 #: What every record has; anything else on it was given as ``extra``.
 _ALWAYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -37,14 +40,40 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
+class Seldom(logging.Filter):
+    """Lets the clients say the same only every ten seconds; the next time they say how often they would have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: When each place in their code last said something, and how often it was not let since.
+        self._said: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is to be shown, with the number of those left out added to its message."""
+        if record.name.partition(".")[0] not in _CLIENTS:
+            return True
+        place = (record.pathname, record.lineno)
+        said_s, left_out = self._said.get(place, (-_SELDOM_S, 0))
+        if record.created - said_s < _SELDOM_S:
+            self._said[place] = (said_s, left_out + 1)
+            return False
+        self._said[place] = (record.created, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} ({left_out:,} more like this before)", None
+        return True
+
+
 def configure_logging(log_format: Literal["text", "json"], verbose: bool = False) -> None:
     """Send all log records of this process to standard error; call it once, before anything long begins.
 
-    ``verbose`` shows what happens and not only what goes wrong. With "json", Python's warnings and the traceback of an
-    exception that ends the process are lines as well, so that nothing else is on standard error.
+    ``verbose`` shows what happens and not only what goes wrong, and that as often as it happens. With "json", Python's
+    warnings and the traceback of an exception that ends the process are lines as well, so that nothing else is on
+    standard error.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else logging.Formatter(_TEXT))
+    if not verbose:
+        handler.addFilter(Seldom())
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(_ANNOUNCEMENTS).setLevel(logging.INFO)
     if log_format == "json":

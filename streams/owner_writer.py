@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 
 from streams.chunks import TopicPartition
-from streams.emit import PATIENCE_S, BrokerError, Emitter, Outgoing, broker_away, send_batches
+from streams.emit import PATIENCE_S, RETRY_BACKOFF_MS, BrokerError, Emitter, Outgoing, broker_away, send_batches
 from streams.errors import RetryLater, StreamError
 from streams.record_batch import BATCH_BYTES, RecordBatch, packed
 from streams.record_columns import Record, Records
@@ -164,4 +164,5 @@ def _producer(bootstrap: str, name: str) -> AIOKafkaProducer:
         max_batch_size=BATCH_BYTES,
         max_request_size=2 * BATCH_BYTES,
         request_timeout_ms=PATIENCE_S * 1000,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
     )

@@ -17,6 +17,7 @@ from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from streams.chunks import Chunk, TopicPartition
+from streams.emit import RETRY_BACKOFF_MS
 from streams.fetched import Fetched, in_columns
 from streams.ledger import Entry, OffsetLedger
 
@@ -70,6 +71,12 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             return {}
         in_columns(consumer._fetcher)
         return await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
+
+    def _create_consumer(self, loop: Any) -> Any:
+        consumer = super()._create_consumer(loop)
+        # Read by what is made when it starts.
+        consumer._retry_backoff_ms = RETRY_BACKOFF_MS
+        return consumer
 
     async def _commit(self, offsets: Any) -> bool:
         # Of somebody who is no member an empty group takes any offset, also one behind what another worker had done.

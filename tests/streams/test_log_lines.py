@@ -1,6 +1,7 @@
 """Log lines: one JSON object per line, whatever is logged, and nothing else on standard error."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streams.log_lines import INTERRUPTED
+from streams.log_lines import INTERRUPTED, Seldom
 
 pytestmark = pytest.mark.fast
 
@@ -97,3 +98,24 @@ def test_an_interrupt_while_a_class_is_made_ends_with_the_code_of_a_handled_one(
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     done = subprocess.run([sys.executable, "-m", "interrupted"], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (INTERRUPTED, b"")
+
+
+def told(name: str, at_s: float, lineno: int = 1) -> logging.LogRecord:
+    record = logging.LogRecord(name, logging.WARNING, "client.py", lineno, "node %s is away", ("one",), None)
+    record.created = at_s
+    return record
+
+
+def test_what_a_client_says_all_the_time_is_said_every_ten_seconds_with_its_number() -> None:
+    seldom = Seldom()
+    said = [record for at in range(25) if seldom.filter(record := told("aiokafka.conn", 1_000.0 + at))]
+    assert [record.created - 1_000.0 for record in said] == [0.0, 10.0, 20.0]
+    assert [record.getMessage() for record in said] == [
+        "node one is away", "node one is away (9 more like this before)", "node one is away (9 more like this before)"
+    ]  # fmt: skip
+
+
+def test_every_place_in_a_client_is_heard_and_what_we_say_ourselves_always_is() -> None:
+    seldom = Seldom()
+    assert [seldom.filter(told("aiokafka.conn", 1.0, line)) for line in (1, 2, 1)] == [True, True, False]
+    assert all(seldom.filter(told("streams.worker", 1.0)) for _ in range(3))
