@@ -4,7 +4,7 @@ What is made is kept in the folder and not made again: event logs, encoder, simu
 """
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,8 @@ START_MS = 1_788_739_200_000
 FIRST_HELD_OUT = 10_000
 #: Conditions under the names that the design page gives them; all others are ``<measure>_<condition>``.
 PERSONA, EARLIER = "persona", "earlier"
+#: Where everything that was trained together keeps its encoder.
+ENCODER = "encoder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class AlignBench:
     epochs: int = 3
     processes: int = 2
     device: str = "cpu"
+
+    @property
+    def training(self) -> str:
+        """What distinguishes two trainings on the same log."""
+        return f"seed-{self.seed}-{self.encoder_epochs}-{self.epochs}"
 
 
 def bench_align(
@@ -90,19 +97,10 @@ def bench_align(
         ),
         say,
     )
-    made = folder / f"trained-{shape}-seed-{bench.seed}-{bench.encoder_epochs}-{bench.epochs}"
-    encoder = _encoder(made / "encoder", training, bench, say)
-    folders = _simulators(made, training, bench, say)
-    dials = settings()
+    casting = learn(folder / f"trained-{shape}-{bench.training}", (training,), bench, say)
     say("reading the held-out storefronts")
-    held = read_held_out([held_events], encoder, plan.gap_ms, dials.session_max_events, bench.least_sessions, folder)
-    casting = Casting(
-        made / "encoder",
-        folders[PERSONA],
-        {name: path for name, path in folders.items() if not RECIPES[name].typed},
-        folders[EARLIER],
-        (training,),
-        dials.session_max_events,
+    held = read_held_out(
+        [held_events], Encoder.load(casting.encoder), plan.gap_ms, casting.max_events, bench.least_sessions, folder
     )
     left = len(held)
 
@@ -112,7 +110,22 @@ def bench_align(
         say(f"{merchant} compared, {left} to go")
 
     table = AlignmentTable(compare_all(held, casting, plan, folder / "compared", bench.processes, say, done))
-    return _report(table, len(held), sum(len(one.future) for one in held)), table
+    return report_of(table, len(held), sum(len(one.future) for one in held)), table
+
+
+def learn(made: Path, events: Sequence[Path], bench: AlignBench, say: Callable[[str], None]) -> Casting:
+    """Train the encoder and all simulators on event logs, as far as ``made`` does not hold them; return who plays."""
+    dials = settings()
+    if not (made / ENCODER / ENCODER_MANIFEST).exists():
+        say("training the encoder")
+        log = read_sessions(events, dials.gap_ms, dials.session_max_events)
+        training, held_out = split_held_out(log, bench.seed)
+        options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
+        fitted = finish(train(training, held_out, options, torch.device(bench.device)), training, held_out)
+        write_artefact(made / ENCODER, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
+    folders = _simulators(made, events, bench, say)
+    untyped = {name: path for name, path in folders.items() if not RECIPES[name].typed}
+    return Casting(made / ENCODER, folders[PERSONA], untyped, folders[EARLIER], tuple(events), dials.session_max_events)
 
 
 def _events(path: Path, run: GeneratorRun, say: Callable[[str], None]) -> Path:
@@ -122,19 +135,7 @@ def _events(path: Path, run: GeneratorRun, say: Callable[[str], None]) -> Path:
     return path
 
 
-def _encoder(folder: Path, events: Path, bench: AlignBench, say: Callable[[str], None]) -> Encoder:
-    if not (folder / ENCODER_MANIFEST).exists():
-        say("training the encoder")
-        dials = settings()
-        log = read_sessions([events], dials.gap_ms, dials.session_max_events)
-        training, held_out = split_held_out(log, bench.seed)
-        options = TrainingOptions(epochs=bench.encoder_epochs, seed=bench.seed)
-        fitted = finish(train(training, held_out, options, torch.device(bench.device)), training, held_out)
-        write_artefact(folder, fitted.network, fitted.codebook, fitted.personas, {"metrics": fitted.metrics})
-    return Encoder.load(folder)
-
-
-def _simulators(made: Path, events: Path, bench: AlignBench, say: Callable[[str], None]) -> dict[str, Path]:
+def _simulators(made: Path, events: Sequence[Path], bench: AlignBench, say: Callable[[str], None]) -> dict[str, Path]:
     folders = {name: made / name for name in RECIPES}
     missing = [name for name, folder in folders.items() if not (folder / MANIFEST_FILE).exists()]
     if missing:
@@ -151,18 +152,18 @@ def _simulators(made: Path, events: Path, bench: AlignBench, say: Callable[[str]
     return folders
 
 
-def _train(made: Path, name: str, events: Path, bench: AlignBench) -> dict[str, float]:
+def _train(made: Path, name: str, events: Sequence[Path], bench: AlignBench) -> dict[str, float]:
     torch.set_num_threads(1)
-    dials, encoder = settings(), Encoder.load(made / "encoder")
-    recorded = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
-    shops = {shop.merchant_id: shop for shop in observe_shops([events], dials.gap_ms)}
+    dials, encoder = settings(), Encoder.load(made / ENCODER)
+    recorded = record(read_sessions(events, dials.gap_ms, dials.session_max_events), encoder)
+    shops = {shop.merchant_id: shop for shop in observe_shops(events, dials.gap_ms)}
     words = Vocabulary(encoder.version, tuple(encoder.code_paths))
     options = FinetuneOptions(epochs=bench.epochs, seed=bench.seed)
     device = torch.device(bench.device)
     return dict(train_simulator(made / name, RECIPES[name], recorded, shops, words, options, device))
 
 
-def _report(table: AlignmentTable, storefronts: int, sessions: int) -> Report:
+def report_of(table: AlignmentTable, storefronts: int, sessions: int) -> Report:
     """Return every mean, with its interval, and the shares of the floor; the persona's own figures bear no suffix."""
     report = Report()
     report.add("held_out_storefronts", float(storefronts), "storefronts")

@@ -21,6 +21,9 @@ def align(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions for each simulator.")] = 3,
     processes: Annotated[int, typer.Option(min=1, help="Storefronts compared at the same time.")] = 2,
     device: Annotated[str, typer.Option(help="Where models are trained: cpu or cuda.")] = "cpu",
+    real: Annotated[
+        bool, typer.Option("--real", help="Hold out each real click log below SIMPERSONA_DATA; generate nothing.")
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
         ".simpersona/bench-align"
     ),
@@ -39,13 +42,18 @@ def align(
 
     from agent_runtime.alignment_run import AlignmentPlan
     from bench.align import AlignBench, bench_align
+    from bench.align_real import bench_align_real
     from bench.align_targets import targets_table
+    from schemas.settings import settings
 
     sizes = AlignBench(
         merchants, buyers, held_out, held_out_buyers, hours, least_sessions, world_seed, seed, epochs=epochs,
         processes=processes, device=device,
     )  # fmt: skip
     plan = AlignmentPlan(seed=seed, derangements=derangements)
-    report, table = bench_align(folder, sizes, plan, steps())
+    if real:
+        report, table = bench_align_real(folder / "real", settings().data, sizes, plan, steps())
+    else:
+        report, table = bench_align(folder, sizes, plan, steps())
     show("align", report, json_file)
     Console().print(targets_table(table))

@@ -1,11 +1,16 @@
 """What ``bench align`` says of its targets."""
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
+from agent_runtime.alignment_run import AlignmentPlan
 from agent_runtime.alignment_table import AlignmentTable
-from bench.align import _report
+from bench.align import AlignBench, report_of
+from bench.align_real import bench_align_real
 from bench.align_targets import TARGETS, Target, targets_table
+from infra.errors import BenchError
 
 pytestmark = pytest.mark.fast
 
@@ -53,9 +58,14 @@ def test_every_line_is_shown_and_what_was_not_measured_said() -> None:
 
 
 def test_the_reports_names_are_those_of_the_design() -> None:
-    report = _report(table(), 2, 4_000)
+    report = report_of(table(), 2, 4_000)
     assert {"ara_g", "ara_g_floor", "ara_g_mismatched", "ara_g_replay", "conversion", "conversion_floor"} <= set(
         report.figures
     )
     assert report.figures["own_type"].value == 0.85
     assert report.ratios["depth_w1/depth_w1_floor"] == pytest.approx(1.5)
+
+
+def test_real_storefronts_need_two_logs_and_say_so(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"holds 0 real click logs and two are needed; set SIMPERSONA_DATA\."):
+        bench_align_real(tmp_path / "made", tmp_path, AlignBench(), AlignmentPlan(), lambda step: None)

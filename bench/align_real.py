@@ -1,0 +1,62 @@
+"""Simulated buyers on real storefronts: each real click log in turn is the one that nothing was trained on.
+
+A log is one storefront, as its format names the merchant; its sessions are cut at the median of their starts into a
+past, of which everything about the storefront comes, and a future, which is what the simulated sessions are held to.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from agent_runtime.alignment_pool import Results, compare_all
+from agent_runtime.alignment_run import AlignmentPlan
+from agent_runtime.alignment_table import AlignmentTable
+from agent_runtime.errors import TraceError
+from agent_runtime.held_out import read_held_out
+from bench.align import AlignBench, learn, report_of
+from bench.real_logs import read_logs
+from bench.report import Report
+from encoders.serving import Encoder
+from infra.errors import BenchError
+
+#: Without two of them there is nothing to learn on.
+LEAST_LOGS = 2
+
+
+def bench_align_real(
+    folder: Path, data: Path, bench: AlignBench, plan: AlignmentPlan, say: Callable[[str], None]
+) -> tuple[Report, AlignmentTable]:
+    """Import the logs below ``data``, train without each of them, compare, and return the figures of all.
+
+    Of ``bench``, the sizes of generated merchants mean nothing here. A storefront with too few sessions is trained on
+    and not judged. What is made is kept in ``folder``. Raises BenchError when fewer than two logs are there.
+    """
+    logs = list(read_logs(folder / "logs", data, say))
+    if len(logs) < LEAST_LOGS:
+        raise BenchError(f"{data} holds {len(logs)} real click logs and two are needed; set SIMPERSONA_DATA.")
+    events = {name: folder / "logs" / f"{name}.parquet" for name in logs}
+    results: Results = {}
+    left_out: list[str] = []
+    sessions = 0
+    for name, path in events.items():
+        made = folder / f"without-{name}-{bench.training}"
+        say(f"{name} is the storefront never seen")
+        casting = learn(made, [events[other] for other in logs if other != name], bench, say)
+        encoder = Encoder.load(casting.encoder)
+        try:
+            held = read_held_out([path], encoder, plan.gap_ms, casting.max_events, bench.least_sessions, made)
+        except TraceError as error:
+            say(str(error))
+            left_out.append(name)
+            continue
+        sessions += sum(len(one.future) for one in held)
+        results |= compare_all(held, casting, plan, made / "compared", 1, say)
+    if not results:
+        raise BenchError(f"No real click log has {bench.least_sessions:,} sessions; lower --least-sessions.")
+    table = AlignmentTable(results)
+    report = report_of(table, len(results), sessions)
+    report.missing |= {f"{name}_ara_g": f"fewer than {bench.least_sessions:,} sessions." for name in left_out}
+    for merchant, figures in results.items():
+        for condition, measures in figures.items():
+            if "ara_g" in measures:
+                report.add(f"{merchant}_ara_g_{condition}", measures["ara_g"], "0 to 1")
+    return report, table
