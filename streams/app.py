@@ -29,7 +29,8 @@ TICK_S = 0.05
 #: The same once nothing has come for so long: closing by the clock can wait a second, and an idle worker should sleep.
 QUIET_TICK_S = 1.0
 QUIET_AFTER_S = 5.0
-#: Heartbeats per session timeout; they come from the consumer's own thread.
+#: Heartbeats per session timeout, or per rebalance timeout where that is shorter: a rebalance is told in the answer to
+#: one, and goes on without whoever asks too late. They come from the consumer's own thread.
 HEARTBEATS = 4
 #: A worker whose store is away reads nothing but keeps its partitions; being stuck is what the health page tells.
 MAX_POLL_INTERVAL_S = 3_600.0
@@ -73,6 +74,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self._patience_s = settings.rebalance_timeout_ms / 2000
         self._progress = Progress()
         self._stuck_after_ms = settings.stuck_after_ms
+        heartbeat_s = min(settings.session_timeout_ms, settings.rebalance_timeout_ms) / 1000 / HEARTBEATS
         super().__init__(
             settings.group,
             broker=[f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
@@ -92,7 +94,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
             broker_max_poll_interval=MAX_POLL_INTERVAL_S,
             broker_commit_interval=settings.commit_interval_ms / 1000,
             broker_session_timeout=settings.session_timeout_ms / 1000,
-            broker_heartbeat_interval=settings.session_timeout_ms / 1000 / HEARTBEATS,
+            broker_heartbeat_interval=heartbeat_s,
             broker_rebalance_timeout=settings.rebalance_timeout_ms / 1000,
             consumer_max_fetch_size=FETCH_BYTES,
             consumer_auto_offset_reset="earliest",
