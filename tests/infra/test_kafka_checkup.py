@@ -1,12 +1,15 @@
 """What the doctor finds in Kafka, on real brokers that are as they should be and on ones that are not."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from infra.stack.apache_kafka import ApacheKafka
 from infra.stack.finding import Finding, Verdict
 from infra.stack.kafka_checkup import (
     copies,
@@ -28,11 +31,16 @@ PARTITIONS = 2
 OK, WARNING, FAILED, SKIPPED = Verdict.OK, Verdict.WARNING, Verdict.FAILED, Verdict.SKIPPED
 
 
-@pytest.fixture
-def own_kafka(apache_kafka: str) -> Settings:
-    """An Apache Kafka with the product's topics."""
-    asyncio.run(ensure_topics(apache_kafka, PARTITIONS, 1))
-    return Settings(kafka=apache_kafka, partitions=PARTITIONS, commit_interval_ms=100)
+@pytest.fixture(scope="module")
+def own_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """An Apache Kafka of its own with the product's topics: what is asked is how its groups and settings are."""
+    broker = ApacheKafka.start(tmp_path_factory.mktemp("doctor"), kafka_jars)
+    try:
+        broker.wait_ready()
+        asyncio.run(ensure_topics(broker.bootstrap, PARTITIONS, 1))
+        yield Settings(kafka=broker.bootstrap, partitions=PARTITIONS, commit_interval_ms=100)
+    finally:
+        broker.stop()
 
 
 @pytest.fixture
