@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.group import LeaveGroupRequest
 
@@ -154,3 +155,15 @@ def test_an_offset_that_the_group_refuses_does_not_count_as_committed(apache_kaf
             await emitter.stop()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("session_ms", "rebalance_ms", "heartbeat_s"),
+    [(6_000, 10_000, 1.5), (45_000, 10_000, 2.5), (45_000, 60_000, 11.25)],
+)
+def test_heartbeats_are_frequent_enough_to_hear_of_a_rebalance_and_not_to_be_given_up(
+    session_ms: int, rebalance_ms: int, heartbeat_s: float, tmp_path: Path
+) -> None:
+    settings = Settings(session_timeout_ms=session_ms, rebalance_timeout_ms=rebalance_ms)
+    app = build_app(settings, [Notebook()], Metrics(), tmp_path)
+    assert app.conf.broker_heartbeat_interval == heartbeat_s
