@@ -104,12 +104,12 @@ def test_one_worker_becomes_three_and_then_two_under_load(stage: Stage) -> None:
     stage.reach(first, records=100, upto=0.2)
     others = [stage.start_worker(standby_replicas=1), stage.start_worker(standby_replicas=1)]
     stage.feed.send(0.4)
-    until(lambda: all(worker.partitions for worker in stage.running), "three workers to share the partitions")
+    stage.share_out(*stage.running)
     stage.feed.send(0.7)
     stage.reach(others[0], records=100)
     assert first.stop() == 0, first.log.read_text()
     stage.feed.send(0.9)
-    until(lambda: sum(worker.partitions for worker in others) == stage.all_partitions, "two workers to own everything")
+    stage.share_out(*others)
     verdict = stage.verdict("1 → 3 → 2 workers", 3)
     assert verdict.problems == {}
 
