@@ -6,7 +6,7 @@ follows. A model made here from nothing goes through the same two stages, which 
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,29 @@ PRETRAINED_LEARNING_RATE = 2e-4
 
 _WEIGHT_DECAY = 0.01
 _IGNORED = -100
+
+
+class Words(Protocol):
+    """How rows of tokens are to be learnt; the compact words (``Vocabulary``) or text (``TextForm``)."""
+
+    @property
+    def pad(self) -> int:
+        """Id that fills up shorter rows."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """First of the rows in the model's tables that are new to it."""
+        ...
+
+    @property
+    def spoken(self) -> slice:
+        """The ids of which the next one is chosen."""
+        ...
+
+    def targets(self, ids: Tokens, ignored: int) -> Tokens:
+        """Return (B, T): places within ``spoken`` of the ids (B, T) that are learnt, ``ignored`` for the others."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +89,25 @@ def shape_of(width: int, layers: int) -> TinyShape:
 
 def tiny_model(vocabulary: Vocabulary, shape: TinyShape, seed: int) -> Any:
     """Return a fresh small Llama over the vocabulary alone (``vocabulary.offset`` must be 0)."""
+    return tiny_llama(len(vocabulary), vocabulary.longest, vocabulary.pad, vocabulary.leave, shape, seed)
+
+
+def tiny_llama(words: int, longest: int, pad: int, end: int | None, shape: TinyShape, seed: int) -> Any:
+    """Return a fresh small Llama of ``words`` tokens for rows of at most ``longest``."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=words,
         hidden_size=shape.width,
         intermediate_size=shape.feed_forward,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
-        max_position_embeddings=vocabulary.longest,
+        max_position_embeddings=longest,
         initializer_range=shape.width**-0.5 / 2,
         tie_word_embeddings=False,
         bos_token_id=None,
-        eos_token_id=vocabulary.leave,
-        pad_token_id=vocabulary.pad,
+        eos_token_id=end,
+        pad_token_id=pad,
     )
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
@@ -109,7 +137,7 @@ def extended(model: Any, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
 
 def finetune(
     model: Any,
-    vocabulary: Vocabulary,
+    words: Words,
     rows: Sequence[Tokens],
     options: FinetuneOptions,
     device: torch.device,
@@ -138,11 +166,11 @@ def finetune(
     step = 0
     for epoch in batches:
         for batch in epoch:
-            total, tokens = _loss(model, vocabulary, [training[i] for i in batch], device)
+            total, tokens = _loss(model, words, [training[i] for i in batch], device)
             # Divided by a constant: a mean per batch would weigh leaving more in batches of short sessions.
             torch.autograd.backward(total / options.batch_tokens)
             if step < only_rows:
-                _keep_rows_only(model, vocabulary.offset)
+                _keep_rows_only(model, words.offset)
             torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_limit)
             optimiser.step()
             schedule.step()
@@ -150,7 +178,7 @@ def finetune(
             step += 1
             on_step(step, planned, float(total.detach()) / tokens)
     figures = {
-        "held_out_nats_per_session": held_out_nats(model, vocabulary, held_out, device),
+        "held_out_nats_per_session": held_out_nats(model, words, held_out, device),
         "training_sessions": float(len(training)),
         "held_out_sessions": float(len(held_out)),
         "steps": float(planned),
@@ -160,12 +188,12 @@ def finetune(
 
 
 @torch.no_grad()
-def held_out_nats(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> float:
+def held_out_nats(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device) -> float:
     """Return the mean negative log-likelihood of a session's own tokens given its prompt, in nats."""
     model.eval()
     total = 0.0
     for batch in padded_batches(rows, 4_096, np.random.default_rng(0)):
-        loss, _ = _loss(model, vocabulary, [rows[i] for i in batch], device)
+        loss, _ = _loss(model, words, [rows[i] for i in batch], device)
         total += float(loss)
     return total / len(rows)
 
@@ -182,21 +210,19 @@ def padded_batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Gen
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def _loss(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
-    """Return the summed loss of the rows' own tokens (not the prompt's) and their number."""
+def _loss(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of what is learnt of the rows, and the number of those tokens."""
     longest = max(map(len, rows))
-    ids = np.full((len(rows), longest), vocabulary.pad, np.int64)
+    ids = np.full((len(rows), longest), words.pad, np.int64)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = row
-    targets = np.where(ids == vocabulary.pad, _IGNORED, ids - vocabulary.offset)
-    targets[:, : vocabulary.prompt_length] = _IGNORED
+    targets = words.targets(ids, _IGNORED)
     inputs = torch.from_numpy(ids).to(device)  # (B, T)
     wanted = torch.from_numpy(targets[:, 1:].copy()).to(device)
     # Padding stands at the end, where a causal model's earlier positions do not see it: no mask is needed.
-    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits  # (B, T - 1, words)
-    logits = logits[..., vocabulary.offset : vocabulary.offset + len(vocabulary)]
+    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits[..., words.spoken]  # (B, T - 1, words)
     loss = functional.cross_entropy(
-        logits.reshape(-1, len(vocabulary)), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+        logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
     )
     return loss, int((targets != _IGNORED).sum())
 

@@ -106,7 +106,7 @@ class _Reader:
         for position in range(self._read, said.shape[1]):
             words = np.ascontiguousarray(said[rows, position])
             advance(
-                model.weights, self._keys, self._values, words, rows, position, model.heads,
+                model.weights, self._keys, self._values, words, rows, np.full(len(rows), position), model.heads,
                 np.float32(model.epsilon), scores, position == said.shape[1] - 1,
             )  # fmt: skip
         self._read = said.shape[1]
@@ -115,18 +115,23 @@ class _Reader:
 
 def load_small_llama(folder: Path, vocabulary: Vocabulary) -> SmallLlama | None:
     """Return the model of a folder, None when it is of a kind that only transformers can run."""
+    read = None if vocabulary.offset else read_llama(folder, len(vocabulary), vocabulary.longest)
+    return None if read is None else SmallLlama(*read, vocabulary)
+
+
+def read_llama(folder: Path, words: int, longest: int) -> tuple[Weights, int, float] | None:
+    """Return weights, heads and the norm's epsilon of a saved small Llama of so many words, None when it is none.
+
+    longest  most words of a row that it will read
+    """
     config = json.loads((folder / _CONFIG).read_text())
-    if not (folder / _WEIGHTS).is_file() or not _fits(config, vocabulary):
+    if not (folder / _WEIGHTS).is_file() or not _fits(config, words):
         return None
-    return SmallLlama(
-        _weights(load_file(folder / _WEIGHTS), config, vocabulary.longest),
-        int(config["num_attention_heads"]),
-        float(config["rms_norm_eps"]),
-        vocabulary,
-    )
+    weights = _weights(load_file(folder / _WEIGHTS), config, longest)
+    return weights, int(config["num_attention_heads"]), float(config["rms_norm_eps"])
 
 
-def _fits(config: dict[str, Any], vocabulary: Vocabulary) -> bool:
+def _fits(config: dict[str, Any], words: int) -> bool:
     rope = config.get("rope_parameters") or {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)}
     return (
         all(config.get(name, plain) == plain for name, plain in _PLAIN.items())
@@ -134,8 +139,7 @@ def _fits(config: dict[str, Any], vocabulary: Vocabulary) -> bool:
         and config["hidden_size"] <= WIDEST
         and config["hidden_size"] == config["num_attention_heads"] * config.get("head_dim", 0)
         and rope.get("rope_type") == "default"
-        and vocabulary.offset == 0
-        and config["vocab_size"] == len(vocabulary)
+        and config["vocab_size"] == words
     )
 
 
