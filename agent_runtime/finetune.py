@@ -146,7 +146,8 @@ def finetune(
     """Train ``model`` in place on token rows (see ``token_rows``) and measure it on a held-out part of them.
 
     ``on_step(done, planned, loss)`` is called after every batch, loss in nats per token. Equal inputs, seed and thread
-    count give equal weights. Raises TraceError when there are too few rows.
+    count give equal weights. Of a model with frozen parts (``add_low_rank``) the tables' old rows stay as they are too.
+    Raises TraceError when there are too few rows.
     """
     generator = np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
@@ -158,6 +159,7 @@ def finetune(
     batches = [padded_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
+    adapted = not all(parameter.requires_grad for parameter in model.parameters())
     model.to(device).train()
     optimiser = torch.optim.AdamW(_groups(model), lr=options.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -169,8 +171,8 @@ def finetune(
             total, tokens = _loss(model, words, [training[i] for i in batch], device)
             # Divided by a constant: a mean per batch would weigh leaving more in batches of short sessions.
             torch.autograd.backward(total / options.batch_tokens)
-            if step < only_rows:
-                _keep_rows_only(model, words.offset)
+            if step < only_rows or adapted:
+                _keep_rows_only(model, words.offset, step < only_rows)
             torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_limit)
             optimiser.step()
             schedule.step()
@@ -240,11 +242,11 @@ def _groups(model: Any) -> list[dict[str, Any]]:
     return [{"params": body, "weight_decay": _WEIGHT_DECAY}, {"params": words, "weight_decay": 0.0}]
 
 
-def _keep_rows_only(model: Any, offset: int) -> None:
-    """Drop every gradient but those of the vocabulary's own rows in the input and output tables."""
+def _keep_rows_only(model: Any, offset: int, frozen: bool) -> None:
+    """Drop the gradients of all but the new rows in the input and output tables; those of the body if it is frozen."""
     tables = _tables(model)
     for parameter in model.parameters():
         if parameter not in tables:
-            parameter.grad = None
+            parameter.grad = None if frozen else parameter.grad
         elif parameter.grad is not None:
             parameter.grad[:offset] = 0.0
