@@ -116,7 +116,7 @@ def base_model(name_or_path: str) -> Any:
     """Return a pretrained causal language model by name or path, float32. Raises ModelError when it cannot be had."""
     try:
         return AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last is what the hub's client raises without a network
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
 

@@ -66,13 +66,9 @@ class Measured:
 def bench_simulate(
     simulator: Path, plan: SimulateBench, say: Callable[[str], None], backends: Sequence[str] | None = None
 ) -> Report:
-    """Measure backends of a simulator's folder, each in a process of its own: its language model and the scripted ones.
-
-    ``backends`` are others to measure instead.
-    """
+    """Measure the backends of a simulator's folder, or those that are named, each in a process of its own."""
     report = Report()
-    model = TEXT if load_simulator(simulator).form == TEXT else LOCAL
-    for name in (model, MARKOV, REPLAY) if backends is None else backends:
+    for name in backends_of(simulator) if backends is None else backends:
         sessions = plan.sessions if name in (LOCAL, TEXT) else plan.scripted_sessions
         say(f"{name}: {sessions:,} sessions, {plan.repeats} times")
         measured = _in_a_process(simulator, name, sessions, plan)
@@ -86,6 +82,11 @@ def bench_simulate(
         report.add(f"{name}_memory_while_playing", measured.memory_mib - measured.before_mib, "MiB")
     _preview(report, simulator, plan)
     return report
+
+
+def backends_of(simulator: Path) -> tuple[str, ...]:
+    """Return what there is to measure: the language model by its form, and the scripted ones."""
+    return TEXT if load_simulator(simulator).form == TEXT else LOCAL, MARKOV, REPLAY
 
 
 def _preview(report: Report, simulator: Path, plan: SimulateBench) -> None:

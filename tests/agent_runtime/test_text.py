@@ -1,7 +1,10 @@
 """Sessions as text: lossless, answered from the tree of offered actions alone, and played like any other backend."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, GPT2Config, Qwen2Config
 
-from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
-from agent_runtime.backends import Backend, Rowwise
+from agent_runtime.actions import ACTIONS, PACES
+from agent_runtime.backends import Backend, Kind, Rowwise, kind_at
 from agent_runtime.chat import conversations, read_conversation
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune
+from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, held_out_nats
+from agent_runtime.low_rank import add_low_rank, merge_low_rank
 from agent_runtime.markov import MarkovChain
 from agent_runtime.rollout import Span, play
 from agent_runtime.shop import Shop
@@ -22,11 +27,13 @@ from agent_runtime.simulator import LOCAL, TEXT, TEXT_FOLDER, load_simulator, wr
 from agent_runtime.storefront import Storefront
 from agent_runtime.text_form import TextForm
 from agent_runtime.text_model import TextModel
-from agent_runtime.text_torch import load_text_torch
+from agent_runtime.text_torch import TextTorches, load_text_torch
 from agent_runtime.text_training import TextPair, extended_text_model, small_text_model, small_tokenizer
 from agent_runtime.text_trie import Trie
 from agent_runtime.traces import Traces, token_rows
+from agent_runtime.visit import Visit
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
+from schemas.taxonomy import EVENT_CODES
 
 CPU = torch.device("cpu")
 SHAPE = TinyShape(width=16, layers=1, heads=2, feed_forward=32)
@@ -132,11 +139,13 @@ def test_a_tree_gives_every_answer_the_product_of_its_branches(answers: set[tupl
     listed = [(*answer, 9) for answer in sorted(answers)]  # ended, so that none begins another
     trie = Trie.of(listed)
     logits = np.random.default_rng(seed).normal(size=(3, len(trie.branches))).astype(np.float32)
-    chances = np.exp(trie.chances(logits))
-    assert np.allclose(chances.sum(axis=1), 1.0, atol=1e-5)
-    depths = [len(listed[0][: end + 1]) for end in range(len(listed[0]))]
-    assert depths == sorted(depths)
-    assert np.array_equal(trie.chances(logits[1:2]), trie.chances(logits)[1:2])
+    chances = trie.chances(logits)
+    assert np.allclose(np.exp(chances).sum(axis=1), 1.0, atol=1e-5)
+    for answer, way in zip(listed, trie.ways, strict=True):
+        beside = [{other[end] for other in listed if other[:end] == answer[:end]} for end in range(len(answer))]
+        told = [token for token, choice in zip(answer, beside, strict=True) if len(choice) > 1]
+        assert trie.branches[way[way >= 0]].tolist() == told
+    assert np.array_equal(trie.chances(logits[1:2]), chances[1:2])
 
 
 def test_answers_of_which_one_begins_another_are_refused() -> None:
@@ -164,26 +173,96 @@ def test_equal_seeds_give_equal_runs_in_any_batches(folder: Path, shop: Shop, vo
     assert crowd(backend, vocabulary, shop, np.array([7, 60])) == [whole[7], whole[60]]
 
 
-def test_only_what_is_offered_is_done(folder: Path, shop: Shop, vocabulary: Vocabulary) -> None:
-    for session in crowd(load_simulator(folder).backend(TEXT), vocabulary, shop, np.arange(60)):
-        events = [ACTIONS[action].event for action in session.actions]
-        assert all(ACTIONS[action].name in ACTION_INDEX for action in session.actions)
-        if "checkout_started" in events:
-            assert "product_added_to_cart" in events[: events.index("checkout_started")]
-
-
-def test_transformers_and_the_compiled_model_say_the_same(
-    folder: Path, form: TextForm, rows: list[Tokens], chain: MarkovChain, vocabulary: Vocabulary
+@settings(max_examples=10, deadline=None)
+@given(served=st.sets(st.sampled_from(sorted(EVENT_CODES)), max_size=5), seed=st.integers(0, 99))
+def test_only_what_is_offered_is_done(
+    texts: list[str], chain: MarkovChain, shop: Shop, vocabulary: Vocabulary, served: set[str], seed: int
 ) -> None:
-    small = load_simulator(folder).backend(TEXT)
-    assert isinstance(small, TextModel)
-    large = TextModel(load_text_torch(folder / TEXT_FOLDER), small.form, chain)
-    longest = max(map(len, rows))
-    tokens = np.full((30, longest), vocabulary.pad, np.int64)
-    for place, row in enumerate(rows[:30]):
-        tokens[place, : len(row)] = row
+    """A model that knows nothing, at storefronts that serve little."""
+    model, form = small_text_model(texts, vocabulary, SHAPE, seed)
+    events = frozenset(served | {"product_viewed"})
+    small = replace(shop, capabilities=replace(shop.capabilities, events=events))
+    for session in crowd(TextModel(TextTorches(model), form, chain), vocabulary, small, np.arange(12)):
+        visit = Visit(Storefront(small), 5, session.agent)
+        for action in session.actions:
+            visit.take(ACTIONS[action])  # raises what is not served
+
+
+def of_kind(kind: str, form: TextForm) -> Any:
+    """Return a fresh tiny model of another kind than the compiled one."""
+    torch.manual_seed(0)
+    common: dict[str, Any] = {"vocab_size": form.size, "bos_token_id": None, "eos_token_id": None}
+    if kind == "gpt2":
+        config: Any = GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=form.longest, **common)
+    else:
+        shape = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+        heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
+        config = Qwen2Config(**shape, **heads, max_position_embeddings=form.longest, **common)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 3.0  # a model with opinions
+    return model
+
+
+def one_by_one(model: Any, text: list[int], answers: Sequence[tuple[int, ...]]) -> list[float]:
+    """Return the answers' log-probabilities, each read on its own: at every token only what may follow counts."""
+    told = []
+    for answer in answers:
+        logits = model(input_ids=torch.tensor([text + list(answer)])).logits[0].double()
+        total = 0.0
+        for end, token in enumerate(answer):
+            allowed = sorted({other[end] for other in answers if other[:end] == answer[:end]})
+            line = logits[len(text) - 1 + end]
+            total += float(line[token] - torch.logsumexp(line[allowed], 0))
+        told.append(total)
+    return told
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "gpt2"])
+@torch.no_grad()
+def test_the_tree_read_at_once_is_every_answer_read_by_itself(
+    kind: str, form: TextForm, rows: list[Tokens], chain: MarkovChain, vocabulary: Vocabulary
+) -> None:
+    model = of_kind(kind, form)
+    backend = TextModel(TextTorches(model), form, chain)
+    chosen = [rows[0], rows[1], rows[2]]  # one, four and five clicks: texts of unequal lengths
+    longest = max(map(len, chosen))
+    tokens = np.array([[*row, *[vocabulary.pad] * (longest - len(row))] for row in chosen])
+    action, pace = (slice(*vocabulary.ranges[kind]) for kind in ("action", "pace"))
     for end in range(vocabulary.prompt_length, longest):
-        np.testing.assert_allclose(small.scores(tokens[:, :end]), large.scores(tokens[:, :end]), atol=2e-3)
+        scores = backend.scores(tokens[:, :end])
+        for place, row in enumerate(chosen):
+            kind_here = kind_at(end, vocabulary)
+            if end >= len(row) or kind_here not in (Kind.FIRST, Kind.ACTION, Kind.PACE):
+                continue
+            pausing = kind_here is Kind.PACE
+            ours = scores[place, pace] if pausing else [*scores[place, action], scores[place, vocabulary.leave]]
+            answers = form.pauses if pausing else (*form.actions, form.leaving)
+            text = form.row(row[:end]).tolist()
+            np.testing.assert_allclose(ours, one_by_one(model, text, answers), atol=2e-3)
+
+
+def test_low_rank_training_leaves_all_but_the_new_rows_as_they_were_until_it_is_merged(
+    folder: Path, rows: list[Tokens]
+) -> None:
+    model, form = extended_text_model(str(folder / TEXT_FOLDER), Vocabulary("cb-next", ("c00.f0", "c07.f3", "c07.f4")))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    add_low_rank(model, 2)
+    options = FinetuneOptions(epochs=1, batch_tokens=1_024)
+    told = [form.row(row) for row in rows]
+    finetune(model, form, told, options, CPU)
+    layers = {name: weight for name, weight in model.state_dict().items() if name.endswith(".layer.weight")}
+    assert layers
+    for name, weight in layers.items():
+        assert torch.equal(weight, before[name.replace(".layer.weight", ".weight")])
+    learnt = held_out_nats(model, form, told[:20], CPU)
+    merge_low_rank(model)
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert torch.equal(after["lm_head.weight"][: form.offset], before["lm_head.weight"][: form.offset])
+    assert not torch.equal(after["lm_head.weight"], before["lm_head.weight"])
+    assert held_out_nats(model, form, told[:20], CPU) == pytest.approx(learnt, abs=1e-3)
 
 
 def test_a_model_of_transformers_repeats_a_run(
