@@ -71,8 +71,15 @@ class Simulator:
         """Return the scripted chain."""
         return MarkovChain.load(self.folder / CHAIN_FILE, self.vocabulary)
 
+    def language_model(self) -> Backend:
+        """Return the language model of whichever form. Raises ModelError when there is none."""
+        return self.text_model() if self.form == TEXT else self.model()
+
     def model(self) -> Backend:
-        """Return the language model. Raises ModelError when there is none. Only one of another kind imports torch."""
+        """Return the language model of the compact form. Raises ModelError when there is none.
+
+        Only one of another kind than the small one imports torch.
+        """
         self._check(COMPACT)
         from agent_runtime.small_llama import load_small_llama
 
@@ -82,7 +89,7 @@ class Simulator:
 
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
 
-    def text_model(self) -> Backend | Rowwise:
+    def text_model(self) -> Backend:
         """Return the language model that reads text. Raises ModelError when there is none."""
         self._check(TEXT)
         from agent_runtime.text_model import load_text_model

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from agent_runtime.backends import Cast, Scores
-from agent_runtime.llama_step import advance
+from agent_runtime.llama_step import advance, speak
 from agent_runtime.vocabulary import Tokens, Vocabulary
 from schemas.events import I32, I64
 
@@ -103,12 +103,14 @@ class _Reader:
     def _on(self, said: Tokens, rows: I64) -> Scores:
         model = self._model
         scores = np.empty((len(rows), model.weights.head.shape[1]), np.float32)
+        hidden = np.empty((len(rows), model.weights.embed.shape[1]), np.float32)
         for position in range(self._read, said.shape[1]):
             words = np.ascontiguousarray(said[rows, position])
             advance(
                 model.weights, self._keys, self._values, words, rows, np.full(len(rows), position), model.heads,
-                np.float32(model.epsilon), scores, position == said.shape[1] - 1,
+                np.float32(model.epsilon), hidden,
             )  # fmt: skip
+        speak(hidden, model.weights.head, scores)
         self._read = said.shape[1]
         return scores
 

@@ -7,10 +7,11 @@ that what a node sees is the way to it and nothing else.
 from collections.abc import Sequence
 from pathlib import Path
 
+import numba as nb
 import numpy as np
 
 from agent_runtime.backends import Scores
-from agent_runtime.llama_step import advance
+from agent_runtime.llama_step import BLOCK, advance
 from agent_runtime.small_llama import F32, Weights, read_llama
 from agent_runtime.text_form import TextForm
 from agent_runtime.text_trie import Trie
@@ -37,39 +38,18 @@ class TextLlama:
     def ask(self, rows: I64, said: Sequence[Sequence[int]], trie: Trie) -> Scores:
         """Return the logits of the tree's branches (n, E); see ``TextReader``."""
         lengths = np.array([len(text) for text in said])
-        deepest = int(trie.depth.max(initial=0))
-        self._make_room(rows, int((self._length[rows] + lengths).max()) + deepest)
-        logits = np.empty((len(rows), len(trie.branches)), np.float32)
-        heads = {
-            int(fork): np.ascontiguousarray(self._weights.head[:, trie.branches[first:end]])
-            for fork, first, end in zip(trie.forks, trie.bounds[:-1], trie.bounds[1:], strict=True)
-        }
-        forks = {int(fork): slice(*trie.bounds[at : at + 2]) for at, fork in enumerate(trie.forks)}
-        unread = np.empty((len(rows), 0), np.float32)
-        for left in range(int(lengths.max()), 0, -1):  # the shorter begin later, all end together
-            some = np.flatnonzero(lengths >= left)
-            words = np.array([said[int(at)][-left] for at in some])
-            if left > 1 or 0 not in forks:
-                self._read(rows[some], words, self._length[rows[some]], unread, None)
-            else:
-                self._read(rows, words, self._length[rows], logits[:, forks[0]], heads[0])
-            self._length[rows[some]] += 1
-        for node, (token, depth) in enumerate(zip(trie.tokens, trie.depth, strict=True), start=1):
-            head = heads.get(node)
-            target = logits[:, forks[node]] if node in forks else unread
-            self._read(rows, np.full(len(rows), token), self._length[rows] + depth - 1, target, head)
-        return logits
-
-    def _read(self, rows: I64, words: I64, positions: I64, target: F32, head: F32 | None) -> None:
-        """Read a word of each row; write what ``head`` (D, b) says of the next to ``target`` (n, b)."""
-        weights = self._weights if head is None else self._weights._replace(head=head)
-        scores = np.empty((len(rows), 0 if head is None else head.shape[1]), np.float32)
-        advance(
-            weights, self._keys, self._values, words, self._slot[rows], positions, self._heads, self._epsilon, scores,
-            head is not None,
+        self._make_room(rows, int((self._length[rows] + lengths).max()) + int(trie.depth.max(initial=0)))
+        words = np.zeros((len(rows), int(lengths.max())), np.int64)
+        for place, text in enumerate(said):
+            words[place, : len(text)] = text
+        head = np.ascontiguousarray(self._weights.head[:, trie.branches])
+        logits = np.zeros((len(rows), len(trie.branches)), np.float32)
+        read_tree(
+            self._weights, head, self._keys, self._values, words, lengths, self._slot[rows],
+            self._length[rows], trie.tokens, trie.depth, trie.forks, trie.bounds, self._heads, self._epsilon, logits,
         )  # fmt: skip
-        if head is not None:
-            target[:] = scores
+        self._length[rows] += lengths
+        return logits
 
     def _make_room(self, rows: I64, length: int) -> None:
         """Keep only what was said to ``rows``, with twice the room, once the room is too small."""
@@ -82,6 +62,40 @@ class TextLlama:
         keys[..., :room], values[:, :, :room] = self._keys[old], self._values[old]
         self._keys, self._values = keys, values
         self._slot[rows] = np.arange(len(rows))
+
+
+@nb.njit(cache=True, nogil=True)
+def read_tree(
+    weights: Weights, head: F32, keys: F32, values: F32, words: I64, lengths: I64, slots: I64, starts: I64,
+    tokens: I64, depth: I64, forks: I64, bounds: I64, heads: int, epsilon: np.float32, logits: F32,
+) -> None:  # fmt: skip
+    """Read ``words`` (n, W), of which ``lengths`` (n,) count, then a tree of answers; add its branches' logits (n, E).
+
+    slots, starts  (n,) where each row's keys and values are, and how many of them
+    head           (D, E) the columns of the branches' tokens; tokens, depth, forks, bounds as in ``Trie``
+
+    A few rows go through everything before the next, so that their keys and values are still near.
+    """
+    for first in range(0, len(words), BLOCK):
+        end = min(first + BLOCK, len(words))
+        block, last = np.arange(first, end), starts[first:end] + lengths[first:end]
+        hidden = np.empty((end - first, head.shape[0]), np.float32)
+        for left in range(lengths[first:end].max(), 0, -1):  # the shorter begin later, all end together
+            some = block[lengths[first:end] >= left]
+            said = np.array([words[row, lengths[row] - left] for row in some])
+            places = starts[some] + lengths[some] - left
+            advance(weights, keys, values, said, slots[some], places, heads, epsilon, hidden)
+        fork = 0
+        for node in range(len(tokens) + 1):
+            if node:
+                said, places = np.full(end - first, tokens[node - 1]), last + depth[node - 1] - 1
+                advance(weights, keys, values, said, slots[first:end], places, heads, epsilon, hidden)
+            if fork < len(forks) and forks[fork] == node:
+                for row in range(end - first):
+                    for at in range(head.shape[0]):
+                        for branch in range(bounds[fork], bounds[fork + 1]):
+                            logits[first + row, branch] += hidden[row, at] * head[at, branch]
+                fork += 1
 
 
 class TextLlamas:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
-from agent_runtime.backends import Backend, Cast, Kind, Rowwise, Scores, kind_at
+from agent_runtime.backends import Cast, Kind, Scores, kind_at
 from agent_runtime.errors import ModelError
 from agent_runtime.markov import MarkovChain
 from agent_runtime.text_form import Teller, TextForm
@@ -107,7 +107,7 @@ class _Reading:
         return scores
 
 
-def load_text_model(folder: Path, vocabulary: Vocabulary, chain: MarkovChain) -> Backend | Rowwise:
+def load_text_model(folder: Path, vocabulary: Vocabulary, chain: MarkovChain) -> TextModel:
     """Return the backend of a saved text model, without torch if small. Raises ModelError when it cannot be read."""
     try:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
