@@ -99,7 +99,8 @@ class TextForm:
         )
         turn = max(len(self.turn(State(MAX_EVENTS, page, MAX_EVENTS))) for page in PAGES.values())
         answer = max(map(len, self.actions)) + max(map(len, self.pauses))
-        return max(map(len, begins)) + (MAX_EVENTS + 1) * (turn + answer)
+        # A storefront of few events may be written with more tokens, for the tokenizer saw it seldom.
+        return 2 * max(map(len, begins)) + (MAX_EVENTS + 1) * (turn + answer)
 
     def _begin(self, flags: list[int], code: int, device: int, referrer: int, moment: int) -> _Text:
         told = "".join(self.vocabulary.persona(code))

@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 
 from agent_runtime.backends import Scores
+from agent_runtime.errors import ModelError
 from agent_runtime.llama_step import BLOCK, advance
 from agent_runtime.small_llama import F32, Weights, read_llama
 from agent_runtime.text_form import TextForm
@@ -52,10 +53,12 @@ class TextLlama:
         return logits
 
     def _make_room(self, rows: I64, length: int) -> None:
-        """Keep only what was said to ``rows``, with twice the room, once the room is too small."""
+        """Keep only what was said to ``rows``, with twice the room, once the room is too small. Raises ModelError."""
         room = self._values.shape[2]
         if length <= room:
             return
+        if length > self._longest:
+            raise ModelError(f"A session as text has over {self._longest} tokens, too many to be read.")
         wider, old = min(max(2 * room, length), self._longest), self._slot[rows]
         keys = np.empty((len(rows), *self._keys.shape[1:3], wider), np.float32)
         values = np.empty((len(rows), self._values.shape[1], wider, self._values.shape[3]), np.float32)
