@@ -22,7 +22,7 @@ from schemas.events import I64
 _ROOM = 256
 
 
-class TextLlama:
+class LlamaReader:
     """A ``TextReader`` of any number of shoppers, from their arrival to their leaving; for one thread at a time.
 
     Keys (S, L, D, T) and values (S, L, T, D) of the ``S`` shoppers that were there when room was last made.
@@ -101,18 +101,18 @@ def read_tree(
                 fork += 1
 
 
-class TextLlamas:
+class LlamaReaders:
     """A small Llama as a maker of readers."""
 
     def __init__(self, weights: Weights, heads: int, epsilon: float, longest: int) -> None:
         self._parts, self._longest = (weights, heads, epsilon), longest
 
-    def reader(self, shoppers: int) -> TextLlama:
+    def reader(self, shoppers: int) -> LlamaReader:
         """Return a reader of so many shoppers."""
-        return TextLlama(*self._parts, shoppers, self._longest)
+        return LlamaReader(*self._parts, shoppers, self._longest)
 
 
-def load_text_llama(folder: Path, form: TextForm) -> TextLlamas | None:
+def load_text_llama(folder: Path, form: TextForm) -> LlamaReaders | None:
     """Return the model of a folder, None when it is of a kind that only transformers can run."""
     read = read_llama(folder, form.size, form.longest)
-    return None if read is None else TextLlamas(*read, form.longest)
+    return None if read is None else LlamaReaders(*read, form.longest)

@@ -20,7 +20,7 @@ from agent_runtime.text_trie import Trie
 from schemas.events import I64
 
 
-class TextTorch:
+class TorchReader:
     """A ``TextReader`` of shoppers whose rows are dropped from the batch as they leave."""
 
     def __init__(self, model: Any, shoppers: int) -> None:
@@ -80,18 +80,18 @@ class TextTorch:
         self._seen, self._rows = self._seen[kept], rows.copy()
 
 
-class TextTorches:
+class TorchReaders:
     """A model of transformers as a maker of readers."""
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
 
-    def reader(self, shoppers: int) -> TextTorch:
+    def reader(self, shoppers: int) -> TorchReader:
         """Return a reader of so many shoppers."""
-        return TextTorch(self._model, shoppers)
+        return TorchReader(self._model, shoppers)
 
 
-def load_text_torch(folder: Path) -> TextTorches:
+def load_text_torch(folder: Path) -> TorchReaders:
     """Return a saved language model, on a GPU where there is one. Raises ModelError when transformers cannot read it.
 
     Sets torch to one thread: a run's exact result depends on the order of sums, hence on the number of threads.
@@ -103,4 +103,4 @@ def load_text_torch(folder: Path) -> TextTorches:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{folder}: transformers cannot load the language model ({reason}); finetune anew.") from error
-    return TextTorches(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+    return TorchReaders(model.to("cuda" if torch.cuda.is_available() else "cpu"))

@@ -27,7 +27,7 @@ from agent_runtime.simulator import LOCAL, TEXT, TEXT_FOLDER, load_simulator, wr
 from agent_runtime.storefront import Storefront
 from agent_runtime.text_form import TextForm
 from agent_runtime.text_model import TextModel
-from agent_runtime.text_torch import TextTorches, load_text_torch
+from agent_runtime.text_torch import TorchReaders, load_text_torch
 from agent_runtime.text_training import TextPair, extended_text_model, small_text_model, small_tokenizer
 from agent_runtime.text_trie import Trie
 from agent_runtime.traces import Traces, token_rows
@@ -182,7 +182,7 @@ def test_only_what_is_offered_is_done(
     model, form = small_text_model(texts, vocabulary, SHAPE, seed)
     events = frozenset(served | {"product_viewed"})
     small = replace(shop, capabilities=replace(shop.capabilities, events=events))
-    for session in crowd(TextModel(TextTorches(model), form, chain), vocabulary, small, np.arange(12)):
+    for session in crowd(TextModel(TorchReaders(model), form, chain), vocabulary, small, np.arange(12)):
         visit = Visit(Storefront(small), 5, session.agent)
         for action in session.actions:
             visit.take(ACTIONS[action])  # raises what is not served
@@ -225,7 +225,7 @@ def test_the_tree_read_at_once_is_every_answer_read_by_itself(
     kind: str, form: TextForm, rows: list[Tokens], chain: MarkovChain, vocabulary: Vocabulary
 ) -> None:
     model = of_kind(kind, form)
-    backend = TextModel(TextTorches(model), form, chain)
+    backend = TextModel(TorchReaders(model), form, chain)
     chosen = [rows[0], rows[1], rows[2]]  # one, four and five clicks: texts of unequal lengths
     longest = max(map(len, chosen))
     tokens = np.array([[*row, *[vocabulary.pad] * (longest - len(row))] for row in chosen])
