@@ -56,7 +56,7 @@ class Stage:
         self.plan = plan
         self.earlier = None if casting.earlier is None else _player(casting.earlier, typed=True)
         self.cast = Cast(
-            persona=Player(simulator.model(), simulator.vocabulary),
+            persona=Player(simulator.language_model(), simulator.vocabulary),
             encoder=encoder,
             others={name: _player(folder, typed=False) for name, folder in casting.others.items()},
             chain=Player(simulator.chain(), simulator.vocabulary),
@@ -136,7 +136,7 @@ def fingerprint(casting: Casting, plan: AlignmentPlan) -> str:
 
 def _player(folder: Path, typed: bool) -> Player:
     simulator = load_simulator(folder)
-    return Player(simulator.model(), simulator.vocabulary, typed)
+    return Player(simulator.language_model(), simulator.vocabulary, typed)
 
 
 def _keep(folder: Path, merchant: str, figures: dict[str, Figures]) -> dict[str, Figures]:

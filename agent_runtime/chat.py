@@ -6,19 +6,20 @@ the pause before it. Nothing of a trace is lost on the way, see ``read_conversat
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from agent_runtime.actions import ACTION_INDEX, ACTIONS, Action
-from agent_runtime.capabilities import FLAG_GROUPS, Capabilities
+from agent_runtime.capabilities import FLAG_GROUPS, NO_FLAGS, Capabilities
 from agent_runtime.errors import TraceError
 from agent_runtime.traces import Traces
 from schemas.taxonomy import DEVICES, REFERRERS
 
 #: What leaving the shop is called, beside the actions.
 LEAVE = {"leave": "shop"}
-_PAGES = {
+#: What a page is called that a shopper sees after an event.
+PAGES = {
     "page_viewed": "home",
     "collection_viewed": "collection",
     "search_submitted": "search",
@@ -77,24 +78,50 @@ def read_conversation(messages: list[dict[str, str]]) -> Told:
         raise TraceError(f"These messages are no session ({error!r}); export them with `finetune --export`.") from error
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a shopper has before them at a move: which it is, where they are, what lies in the cart."""
+
+    step: int = 0
+    page: str = ""
+    cart: int = 0
+
+    def after(self, action: Action) -> "State":
+        """Return the state once an action is done."""
+        cart = self.cart + {"product_added_to_cart": 1, "product_removed_from_cart": -1}.get(action.event, 0)
+        cart = 0 if action.event == "checkout_completed" else max(cart, 0)
+        return State(self.step + 1, PAGES.get(action.event, self.page), cart)
+
+
+def opening(who: Mapping[str, object], flags: Sequence[int]) -> str:
+    """Return the system message: the storefront's flags (see ``Capabilities``) in words, and who shops."""
+    told = [
+        [name for bit, name in enumerate(group) if bits >> bit & 1]
+        for group, bits in zip(FLAG_GROUPS, flags, strict=True)
+    ]
+    events = [name for group in told[:-1] for name in group]
+    return brief({"storefront": {"events": events, "products_tell": told[-1]}, "shopper": who})
+
+
+def brief(content: object) -> str:
+    """Return JSON without spaces."""
+    return json.dumps(content, separators=(",", ":"))
+
+
 def _messages(told: Told, can: Capabilities | None) -> list[dict[str, str]]:
     who = {"type": told.code_path, "device": told.device, "from": told.referrer, "moment": told.moment}
-    offered = [] if can is None else [name for group in FLAG_GROUPS[:-1] for name in group if name in can.events]
-    listed = [] if can is None else [name for name in FLAG_GROUPS[-1] if can.fills("product_viewed", name)]
-    messages = [_message("system", {"storefront": {"events": offered, "products_tell": listed}, "shopper": who})]
-    page, cart = "", 0
+    messages = [_message("system", opening(who, NO_FLAGS if can is None else can.flags()))]
+    state = State()
     for place, number in enumerate(told.actions):
         action = ACTIONS[number]
-        messages.append(_message("user", {"step": place, "page": page, "cart": cart}))
+        messages.append(_message("user", brief(asdict(state))))
         pause = {"pause": told.pauses[place - 1]} if place else {}
-        messages.append(_message("assistant", {**action.to_json(), **pause}))
-        page = _PAGES.get(action.event, page)
-        cart += {"product_added_to_cart": 1, "product_removed_from_cart": -1}.get(action.event, 0)
-        cart = 0 if action.event == "checkout_completed" else max(cart, 0)
-    messages.append(_message("user", {"step": len(told.actions), "page": page, "cart": cart}))
-    messages.append(_message("assistant", LEAVE))
+        messages.append(_message("assistant", brief({**action.to_json(), **pause})))
+        state = state.after(action)
+    messages.append(_message("user", brief(asdict(state))))
+    messages.append(_message("assistant", brief(LEAVE)))
     return messages
 
 
-def _message(role: str, content: Mapping[str, object]) -> dict[str, str]:
-    return {"role": role, "content": json.dumps(content, separators=(",", ":"))}
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}

@@ -6,7 +6,7 @@ follows. A model made here from nothing goes through the same two stages, which 
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,29 @@ PRETRAINED_LEARNING_RATE = 2e-4
 
 _WEIGHT_DECAY = 0.01
 _IGNORED = -100
+
+
+class Words(Protocol):
+    """How rows of tokens are to be learnt; the compact words (``Vocabulary``) or text (``TextForm``)."""
+
+    @property
+    def pad(self) -> int:
+        """Id that fills up shorter rows."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """First of the rows in the model's tables that are new to it."""
+        ...
+
+    @property
+    def spoken(self) -> slice:
+        """The ids of which the next one is chosen."""
+        ...
+
+    def targets(self, ids: Tokens, ignored: int) -> Tokens:
+        """Return (B, T): places within ``spoken`` of the ids (B, T) that are learnt, ``ignored`` for the others."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +89,25 @@ def shape_of(width: int, layers: int) -> TinyShape:
 
 def tiny_model(vocabulary: Vocabulary, shape: TinyShape, seed: int) -> Any:
     """Return a fresh small Llama over the vocabulary alone (``vocabulary.offset`` must be 0)."""
+    return tiny_llama(len(vocabulary), vocabulary.longest, vocabulary.pad, vocabulary.leave, shape, seed)
+
+
+def tiny_llama(words: int, longest: int, pad: int, end: int | None, shape: TinyShape, seed: int) -> Any:
+    """Return a fresh small Llama of ``words`` tokens for rows of at most ``longest``."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=words,
         hidden_size=shape.width,
         intermediate_size=shape.feed_forward,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,
-        max_position_embeddings=vocabulary.longest,
+        max_position_embeddings=longest,
         initializer_range=shape.width**-0.5 / 2,
         tie_word_embeddings=False,
         bos_token_id=None,
-        eos_token_id=vocabulary.leave,
-        pad_token_id=vocabulary.pad,
+        eos_token_id=end,
+        pad_token_id=pad,
     )
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
 
@@ -88,7 +116,7 @@ def base_model(name_or_path: str) -> Any:
     """Return a pretrained causal language model by name or path, float32. Raises ModelError when it cannot be had."""
     try:
         return AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last is what the hub's client raises without a network
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
 
@@ -109,7 +137,7 @@ def extended(model: Any, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
 
 def finetune(
     model: Any,
-    vocabulary: Vocabulary,
+    words: Words,
     rows: Sequence[Tokens],
     options: FinetuneOptions,
     device: torch.device,
@@ -118,7 +146,8 @@ def finetune(
     """Train ``model`` in place on token rows (see ``token_rows``) and measure it on a held-out part of them.
 
     ``on_step(done, planned, loss)`` is called after every batch, loss in nats per token. Equal inputs, seed and thread
-    count give equal weights. Raises TraceError when there are too few rows.
+    count give equal weights. Of a model with frozen parts (``add_low_rank``) the tables' old rows stay as they are too.
+    Raises TraceError when there are too few rows.
     """
     generator = np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
@@ -130,6 +159,7 @@ def finetune(
     batches = [padded_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
+    adapted = not all(parameter.requires_grad for parameter in model.parameters())
     model.to(device).train()
     optimiser = torch.optim.AdamW(_groups(model), lr=options.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -138,11 +168,11 @@ def finetune(
     step = 0
     for epoch in batches:
         for batch in epoch:
-            total, tokens = _loss(model, vocabulary, [training[i] for i in batch], device)
+            total, tokens = _loss(model, words, [training[i] for i in batch], device)
             # Divided by a constant: a mean per batch would weigh leaving more in batches of short sessions.
             torch.autograd.backward(total / options.batch_tokens)
-            if step < only_rows:
-                _keep_rows_only(model, vocabulary.offset)
+            if step < only_rows or adapted:
+                _keep_rows_only(model, words.offset, step < only_rows)
             torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_limit)
             optimiser.step()
             schedule.step()
@@ -150,7 +180,7 @@ def finetune(
             step += 1
             on_step(step, planned, float(total.detach()) / tokens)
     figures = {
-        "held_out_nats_per_session": held_out_nats(model, vocabulary, held_out, device),
+        "held_out_nats_per_session": held_out_nats(model, words, held_out, device),
         "training_sessions": float(len(training)),
         "held_out_sessions": float(len(held_out)),
         "steps": float(planned),
@@ -160,12 +190,12 @@ def finetune(
 
 
 @torch.no_grad()
-def held_out_nats(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> float:
+def held_out_nats(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device) -> float:
     """Return the mean negative log-likelihood of a session's own tokens given its prompt, in nats."""
     model.eval()
     total = 0.0
     for batch in padded_batches(rows, 4_096, np.random.default_rng(0)):
-        loss, _ = _loss(model, vocabulary, [rows[i] for i in batch], device)
+        loss, _ = _loss(model, words, [rows[i] for i in batch], device)
         total += float(loss)
     return total / len(rows)
 
@@ -182,21 +212,19 @@ def padded_batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Gen
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def _loss(model: Any, vocabulary: Vocabulary, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
-    """Return the summed loss of the rows' own tokens (not the prompt's) and their number."""
+def _loss(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of what is learnt of the rows, and the number of those tokens."""
     longest = max(map(len, rows))
-    ids = np.full((len(rows), longest), vocabulary.pad, np.int64)
+    ids = np.full((len(rows), longest), words.pad, np.int64)
     for i, row in enumerate(rows):
         ids[i, : len(row)] = row
-    targets = np.where(ids == vocabulary.pad, _IGNORED, ids - vocabulary.offset)
-    targets[:, : vocabulary.prompt_length] = _IGNORED
+    targets = words.targets(ids, _IGNORED)
     inputs = torch.from_numpy(ids).to(device)  # (B, T)
     wanted = torch.from_numpy(targets[:, 1:].copy()).to(device)
     # Padding stands at the end, where a causal model's earlier positions do not see it: no mask is needed.
-    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits  # (B, T - 1, words)
-    logits = logits[..., vocabulary.offset : vocabulary.offset + len(vocabulary)]
+    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits[..., words.spoken]  # (B, T - 1, words)
     loss = functional.cross_entropy(
-        logits.reshape(-1, len(vocabulary)), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+        logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
     )
     return loss, int((targets != _IGNORED).sum())
 
@@ -214,11 +242,11 @@ def _groups(model: Any) -> list[dict[str, Any]]:
     return [{"params": body, "weight_decay": _WEIGHT_DECAY}, {"params": words, "weight_decay": 0.0}]
 
 
-def _keep_rows_only(model: Any, offset: int) -> None:
-    """Drop every gradient but those of the vocabulary's own rows in the input and output tables."""
+def _keep_rows_only(model: Any, offset: int, frozen: bool) -> None:
+    """Drop the gradients of all but the new rows in the input and output tables; those of the body if it is frozen."""
     tables = _tables(model)
     for parameter in model.parameters():
         if parameter not in tables:
-            parameter.grad = None
+            parameter.grad = None if frozen else parameter.grad
         elif parameter.grad is not None:
             parameter.grad[:offset] = 0.0

@@ -7,7 +7,6 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from agent_runtime.vocabulary import MAX_EVENTS
 from schemas.events import I64
 
 if TYPE_CHECKING:
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 
 #: Rows that go through a matrix together, so that it is fetched once for all of them.
-_BLOCK = 8
+BLOCK = 8
 #: Multiplications and additions may be one instruction; their order is never changed.
 _FAST = {"contract"}
 _UNROLLED = 4
-_SCORES = 2 * MAX_EVENTS + 64
 
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
@@ -92,28 +90,30 @@ def advance(
     values: F32,
     words: I64,
     rows: I64,
-    position: int,
+    positions: I64,
     heads: int,
     epsilon: np.float32,
-    scores: F32,
-    asked: bool,
+    hidden: F32,
 ) -> None:
-    """Read one more word (n,) of each of ``rows`` (n,); write scores (n, V) of the next if they are asked for."""
+    """Read one more word (n,) of each of ``rows`` (n,), the row's word number ``positions`` (n,).
+
+    Writes the last layer's ``hidden`` (n, D). What stood at that place of keys and values is replaced.
+    """
     width, inner = weights.embed.shape[1], weights.down.shape[1]
-    x, normed = np.empty((_BLOCK, width), np.float32), np.empty((_BLOCK, width), np.float32)
-    qkv, found = np.empty((_BLOCK, 3 * width), np.float32), np.empty((_BLOCK, width), np.float32)
-    gate_up, gated = np.empty((_BLOCK, 2 * inner), np.float32), np.empty((_BLOCK, inner), np.float32)
-    part, line = np.empty((_BLOCK, width), np.float32), np.empty(_SCORES, np.float32)
-    cos, sin = weights.cos[position], weights.sin[position]
-    for first in range(0, len(rows), _BLOCK):
-        count = min(_BLOCK, len(rows) - first)
+    x, normed = np.empty((BLOCK, width), np.float32), np.empty((BLOCK, width), np.float32)
+    qkv, found = np.empty((BLOCK, 3 * width), np.float32), np.empty((BLOCK, width), np.float32)
+    gate_up, gated = np.empty((BLOCK, 2 * inner), np.float32), np.empty((BLOCK, inner), np.float32)
+    part, line = np.empty((BLOCK, width), np.float32), np.empty(values.shape[2], np.float32)
+    for first in range(0, len(rows), BLOCK):
+        count = min(BLOCK, len(rows) - first)
         for at in range(count):
             x[at] = weights.embed[words[first + at]]
         for layer in range(len(weights.qkv)):
             _normalised(x, weights.norms[layer, 0], epsilon, normed, count)
             _times(normed, weights.qkv[layer], qkv, count)
             for at in range(count):
-                row = rows[first + at]
+                row, position = rows[first + at], positions[first + at]
+                cos, sin = weights.cos[position], weights.sin[position]
                 _turned(qkv[at, :width], cos, sin, heads)
                 _turned(qkv[at, width : 2 * width], cos, sin, heads)
                 keys[row, layer, :, position] = qkv[at, width : 2 * width]
@@ -133,6 +133,12 @@ def advance(
             for at in range(count):
                 for n in range(width):
                     x[at, n] += part[at, n]
-        if asked:
-            _normalised(x, weights.norm, epsilon, normed, count)
-            _times(normed, weights.head, scores[first : first + count], count)
+        _normalised(x, weights.norm, epsilon, hidden[first : first + count], count)
+
+
+@nb.njit(cache=True, nogil=True, fastmath=_FAST)
+def speak(hidden: F32, head: F32, scores: F32) -> None:
+    """Write the scores (n, V) of the next word by ``hidden`` (n, D) and ``head`` (D, V)."""
+    for first in range(0, len(hidden), BLOCK):
+        count = min(BLOCK, len(hidden) - first)
+        _times(hidden[first : first + count], head, scores[first : first + count], count)

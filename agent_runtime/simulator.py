@@ -1,12 +1,13 @@
 """A trained simulator as a folder: language model, words, scripted chain, known shops, and a manifest that vouches.
 
 model/            what ``save_pretrained`` writes (absent when only the scripted chain was fitted)
+text/             the same and a tokenizer, in place of model/, when the language model reads sessions as text
 vocabulary.json   the words, with the codebook they belong to
 markov.npz        the scripted chain
 sessions.npz      training sessions to be played again
 response.npz      answers to storefront conditions (absent when none were told)
 shops.jsonl       the storefronts of the merchants it was trained on
-manifest.json     codebook version, model version, hashes of all other files, seeds, figures, library versions
+manifest.json     codebook version, model version, form, hashes of all other files, seeds, figures, library versions
 """
 
 import hashlib
@@ -29,11 +30,14 @@ from agent_runtime.vocabulary import Vocabulary
 MANIFEST_FILE, VOCABULARY_FILE, CHAIN_FILE, SHOPS_FILE = "manifest.json", "vocabulary.json", "markov.npz", "shops.jsonl"
 SESSIONS_FILE = "sessions.npz"
 RESPONSE_FILE = "response.npz"
-MODEL_FOLDER = "model"
+#: How a language model reads sessions: in the compact words or as text.
+COMPACT, TEXT = "compact", "text"
+MODEL_FOLDER, TEXT_FOLDER = "model", "text"
+_FOLDERS = {COMPACT: MODEL_FOLDER, TEXT: TEXT_FOLDER}
 
-#: The backends a command can name.
+#: The backends a command can name; a model of the text form is one of its own.
 LOCAL, MARKOV, REPLAY = "local", "markov", "replay"
-BACKENDS = (LOCAL, MARKOV, REPLAY)
+BACKENDS = (LOCAL, TEXT, MARKOV, REPLAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +63,24 @@ class Simulator:
             if not (self.folder / SESSIONS_FILE).is_file():
                 raise ModelError(f"{self.folder}: holds no training sessions to replay; finetune anew.")
             return Repertoire.load(self.folder / SESSIONS_FILE, self.vocabulary)
-        if name != LOCAL:
+        if name not in BACKENDS:
             raise ModelError(f"--backend {name}: not known; choose {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
-        return self.model()
+        return self.model() if name == LOCAL else self.text_model()
 
     def chain(self) -> MarkovChain:
         """Return the scripted chain."""
         return MarkovChain.load(self.folder / CHAIN_FILE, self.vocabulary)
 
+    def language_model(self) -> Backend:
+        """Return the language model of whichever form. Raises ModelError when there is none."""
+        return self.text_model() if self.form == TEXT else self.model()
+
     def model(self) -> Backend:
-        """Return the language model. Raises ModelError when there is none. Only one of another kind imports torch."""
-        if not (self.folder / MODEL_FOLDER).is_dir():
-            raise ModelError(
-                f"{self.folder}: holds no language model, only the scripted backends; choose {MARKOV} or {REPLAY}."
-            )
+        """Return the language model of the compact form. Raises ModelError when there is none.
+
+        Only one of another kind than the small one imports torch.
+        """
+        self._check(COMPACT)
         from agent_runtime.small_llama import load_small_llama
 
         if (small := load_small_llama(self.folder / MODEL_FOLDER, self.vocabulary)) is not None:
@@ -80,6 +88,29 @@ class Simulator:
         from agent_runtime.local_model import load_local_model
 
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
+
+    def text_model(self) -> Backend:
+        """Return the language model that reads text. Raises ModelError when there is none."""
+        self._check(TEXT)
+        from agent_runtime.text_model import load_text_model
+
+        return load_text_model(self.folder / TEXT_FOLDER, self.vocabulary, self.chain())
+
+    @property
+    def form(self) -> str | None:
+        """How its language model reads sessions, None when it has none."""
+        return next((form for form, folder in _FOLDERS.items() if (self.folder / folder).is_dir()), None)
+
+    def _check(self, form: str) -> None:
+        """Raise ModelError unless there is a language model of this form."""
+        if self.form == form:
+            return
+        if self.form is None:
+            raise ModelError(
+                f"{self.folder}: holds no language model, only the scripted backends; choose {MARKOV} or {REPLAY}."
+            )
+        backend = TEXT if self.form == TEXT else LOCAL
+        raise ModelError(f"{self.folder}: its language model is of the {self.form} form; choose --backend {backend}.")
 
     def response(self) -> Response | None:
         """Return what it knows of answers to storefront conditions, None when it was told of none."""
@@ -110,11 +141,13 @@ def write_simulator(
     fields: Mapping[str, Any],
     sessions: Repertoire | None = None,
     response: Response | None = None,
+    form: str = COMPACT,
 ) -> str:
     """Write a simulator's folder as one step and return its version, a name made from its content.
 
-    ``model`` is a transformers model, or None; ``sessions`` are what the backend ``replay`` plays again. A simulator
-    that is there already is replaced. Raises ModelError when ``folder`` holds something else or cannot be written.
+    ``model`` is a transformers model (a ``TextPair`` where ``form`` is text), or None; ``sessions`` are
+    what the backend ``replay`` plays again. A simulator that is there already is replaced. Raises ModelError when
+    ``folder`` holds something else or cannot be written.
     """
     check_target(folder)
     try:
@@ -129,7 +162,7 @@ def write_simulator(
             if sessions is not None:
                 sessions.save(fresh / SESSIONS_FILE)
             if model is not None:
-                model.save_pretrained(fresh / MODEL_FOLDER)
+                model.save_pretrained(fresh / _FOLDERS[form])
             if response is not None:
                 response.save(fresh / RESPONSE_FILE)
             files = _hashes(fresh)
@@ -137,6 +170,7 @@ def write_simulator(
             manifest = {
                 "simulator_version": version,
                 "codebook_version": vocabulary.codebook_version,
+                **({} if model is None else {"form": form}),
                 "files": files,
                 **fields,
             }

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from agent_runtime.backends import Cast, Scores
-from agent_runtime.llama_step import advance
+from agent_runtime.llama_step import advance, speak
 from agent_runtime.vocabulary import Tokens, Vocabulary
 from schemas.events import I32, I64
 
@@ -103,30 +103,37 @@ class _Reader:
     def _on(self, said: Tokens, rows: I64) -> Scores:
         model = self._model
         scores = np.empty((len(rows), model.weights.head.shape[1]), np.float32)
+        hidden = np.empty((len(rows), model.weights.embed.shape[1]), np.float32)
         for position in range(self._read, said.shape[1]):
             words = np.ascontiguousarray(said[rows, position])
             advance(
-                model.weights, self._keys, self._values, words, rows, position, model.heads,
-                np.float32(model.epsilon), scores, position == said.shape[1] - 1,
+                model.weights, self._keys, self._values, words, rows, np.full(len(rows), position), model.heads,
+                np.float32(model.epsilon), hidden,
             )  # fmt: skip
+        speak(hidden, model.weights.head, scores)
         self._read = said.shape[1]
         return scores
 
 
 def load_small_llama(folder: Path, vocabulary: Vocabulary) -> SmallLlama | None:
     """Return the model of a folder, None when it is of a kind that only transformers can run."""
+    read = None if vocabulary.offset else read_llama(folder, len(vocabulary), vocabulary.longest)
+    return None if read is None else SmallLlama(*read, vocabulary)
+
+
+def read_llama(folder: Path, words: int, longest: int) -> tuple[Weights, int, float] | None:
+    """Return weights, heads and the norm's epsilon of a saved small Llama of so many words, None when it is none.
+
+    longest  most words of a row that it will read
+    """
     config = json.loads((folder / _CONFIG).read_text())
-    if not (folder / _WEIGHTS).is_file() or not _fits(config, vocabulary):
+    if not (folder / _WEIGHTS).is_file() or not _fits(config, words):
         return None
-    return SmallLlama(
-        _weights(load_file(folder / _WEIGHTS), config, vocabulary.longest),
-        int(config["num_attention_heads"]),
-        float(config["rms_norm_eps"]),
-        vocabulary,
-    )
+    weights = _weights(load_file(folder / _WEIGHTS), config, longest)
+    return weights, int(config["num_attention_heads"]), float(config["rms_norm_eps"])
 
 
-def _fits(config: dict[str, Any], vocabulary: Vocabulary) -> bool:
+def _fits(config: dict[str, Any], words: int) -> bool:
     rope = config.get("rope_parameters") or {"rope_type": "default", "rope_theta": config.get("rope_theta", 10_000.0)}
     return (
         all(config.get(name, plain) == plain for name, plain in _PLAIN.items())
@@ -134,8 +141,7 @@ def _fits(config: dict[str, Any], vocabulary: Vocabulary) -> bool:
         and config["hidden_size"] <= WIDEST
         and config["hidden_size"] == config["num_attention_heads"] * config.get("head_dim", 0)
         and rope.get("rope_type") == "default"
-        and vocabulary.offset == 0
-        and config["vocab_size"] == len(vocabulary)
+        and config["vocab_size"] == words
     )
 
 

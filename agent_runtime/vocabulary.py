@@ -42,7 +42,6 @@ class Vocabulary:
     def names(self) -> tuple[str, ...]:
         """All token names; a token's id is its place here plus ``offset``."""
         flags = (f"<shop{g}:{bits}>" for g, group in enumerate(FLAG_GROUPS) for bits in range(1 << len(group)))
-        coarse = sorted({path.partition(".")[0] for path in self.code_paths if "." in path})
         return (
             PAD,
             LEAVE,
@@ -52,9 +51,14 @@ class Vocabulary:
             *(f"<from:{name}>" for name in REFERRERS),
             *(f"<moment{moment}>" for moment in range(MOMENTS)),
             *flags,
-            *(f"<{name}>" for name in coarse),
-            *(f"<{path}>" for path in self.code_paths),
+            *self.personas,
         )
+
+    @cached_property
+    def personas(self) -> tuple[str, ...]:
+        """The buyer types' tokens: coarse types first, where the codebook has two levels, then all types."""
+        coarse = sorted({path.partition(".")[0] for path in self.code_paths if "." in path})
+        return tuple(f"<{name}>" for name in (*coarse, *self.code_paths))
 
     @cached_property
     def _place(self) -> dict[str, int]:
@@ -104,10 +108,14 @@ class Vocabulary:
         """
         if not 0 <= code < len(self.code_paths):
             raise ModelError(f"Codebook {self.codebook_version} has codes 0 to {len(self.code_paths) - 1}, not {code}.")
+        words = [f"<shop{group}:{bits}>" for group, bits in enumerate(flags)]
+        return [self.id(word) for word in [*words, *self.persona(code)]]
+
+    def persona(self, code: int) -> list[str]:
+        """Return the names of a buyer type's tokens, coarse part first."""
         path = self.code_paths[code]
         coarse, _, fine = path.partition(".")
-        words = [f"<shop{group}:{bits}>" for group, bits in enumerate(flags)]
-        return [self.id(word) for word in [*words, *([f"<{coarse}>"] if fine else []), f"<{path}>"]]
+        return [*([f"<{coarse}>"] if fine else []), f"<{path}>"]
 
     @property
     def prompt_length(self) -> int:
@@ -118,6 +126,17 @@ class Vocabulary:
     def longest(self) -> int:
         """Most tokens that a session can take."""
         return self.prompt_length + TRAITS + 2 * MAX_EVENTS
+
+    @property
+    def spoken(self) -> slice:
+        """Where the words stand among all that a language model can say."""
+        return slice(self.offset, self.offset + len(self))
+
+    def targets(self, ids: Tokens, ignored: int) -> Tokens:
+        """Return the places of a batch's own words (B, T) in ``spoken``, ``ignored`` for prompts and padding."""
+        targets = np.where(ids == self.pad, ignored, ids - self.offset)
+        targets[:, : self.prompt_length] = ignored
+        return targets
 
     def untyped(self) -> "Vocabulary":
         """Return the words of a model without persona tokens: one type for everybody."""

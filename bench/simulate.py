@@ -18,7 +18,7 @@ import numpy as np
 from agent_runtime.cost import Prices, preview
 from agent_runtime.endpoint import Address, Endpoint
 from agent_runtime.rollout import Span, play
-from agent_runtime.simulator import LOCAL, MARKOV, REPLAY, load_simulator
+from agent_runtime.simulator import LOCAL, MARKOV, REPLAY, TEXT, load_simulator
 from agent_runtime.storefront import Storefront
 from bench.report import Report
 from infra.errors import BenchError
@@ -37,7 +37,7 @@ _BATCHES_PER_THREAD = 4
 _PREVIEWED = 1_000
 #: Prices of a million tokens told and answered, for orientation: a small and a large model's.
 _EXAMPLE_PRICES = ((0.15, 0.6), (2.5, 10.0))
-_LARGEST_BATCH = {LOCAL: 256, MARKOV: 1_024, REPLAY: 1_024}
+_LARGEST_BATCH = {LOCAL: 256, TEXT: 256, MARKOV: 1_024, REPLAY: 1_024}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class Measured:
 
 
 def bench_simulate(
-    simulator: Path, plan: SimulateBench, say: Callable[[str], None], backends: Sequence[str] = (LOCAL, MARKOV, REPLAY)
+    simulator: Path, plan: SimulateBench, say: Callable[[str], None], backends: Sequence[str] | None = None
 ) -> Report:
-    """Measure the scripted backends and the local model of a simulator's folder, each in a process of its own."""
+    """Measure the backends of a simulator's folder, or those that are named, each in a process of its own."""
     report = Report()
-    for name in backends:
-        sessions = plan.sessions if name == LOCAL else plan.scripted_sessions
+    for name in backends_of(simulator) if backends is None else backends:
+        sessions = plan.sessions if name in (LOCAL, TEXT) else plan.scripted_sessions
         say(f"{name}: {sessions:,} sessions, {plan.repeats} times")
         measured = _in_a_process(simulator, name, sessions, plan)
         for run, (wall_s, cpu_s) in enumerate(zip(measured.wall_s, measured.cpu_s, strict=True), start=1):
@@ -82,6 +82,11 @@ def bench_simulate(
         report.add(f"{name}_memory_while_playing", measured.memory_mib - measured.before_mib, "MiB")
     _preview(report, simulator, plan)
     return report
+
+
+def backends_of(simulator: Path) -> tuple[str, ...]:
+    """Return what there is to measure: the language model by its form, and the scripted ones."""
+    return TEXT if load_simulator(simulator).form == TEXT else LOCAL, MARKOV, REPLAY
 
 
 def _preview(report: Report, simulator: Path, plan: SimulateBench) -> None:

@@ -19,7 +19,7 @@ WINDOW_S = 10.0
 def agents(
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
     backend: Annotated[
-        str, typer.Option(help="local: the language model; markov: the scripted chain; replay: real sessions.")
+        str, typer.Option(help="local, text: the language model; markov: the scripted chain; replay: real sessions.")
     ] = "local",
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows storefronts the simulator was not trained on.")

@@ -23,7 +23,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sessions.")] = 0,
     json_file: JsonOption = None,
 ) -> None:
-    """Sessions per second and per CPU-second of the local model and of the scripted backends, and their memory.
+    """Sessions per second and per CPU-second of a folder's language model and scripted backends, and their memory.
 
     Example: simpersona bench simulate --json simulate.json
     """
@@ -40,7 +40,7 @@ def simulate(
 def round_trip(
     folder: WorldOption = WORLD,
     buyers: Annotated[int, typer.Option(min=1, help="Simulated buyers at every merchant held out.")] = 600,
-    backend: Annotated[str, typer.Option(help="local, markov or replay.")] = "local",
+    backend: Annotated[str, typer.Option(help="local, text, markov or replay.")] = "local",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated buyers.")] = 7,
     json_file: JsonOption = None,
 ) -> None:

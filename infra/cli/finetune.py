@@ -1,20 +1,18 @@
 """``simpersona finetune``: teach a language model to click like each buyer type."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
-    from agent_runtime.finetune import FinetuneOptions
-    from agent_runtime.response import Response
     from agent_runtime.shop import Shop
     from agent_runtime.traces import Traces
-    from agent_runtime.vocabulary import Tokens, Vocabulary
+    from agent_runtime.vocabulary import Vocabulary
 
 app = typer.Typer()
 
@@ -31,6 +29,12 @@ def finetune(
     encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
     base: Annotated[
         str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option(help="compact: words of our own, one token a move; text: a conversation, moves as JSON.")
+    ] = "compact",
+    lora: Annotated[
+        int | None, typer.Option(min=1, help="With --base: train changes of this rank and the new tokens, no more.")
     ] = None,
     untyped: Annotated[bool, typer.Option("--untyped", help="Teach no buyer types: a yardstick for `align`.")] = False,
     other_session: Annotated[
@@ -58,6 +62,8 @@ def finetune(
     storefronts seen in the events.
 
     Example: simpersona finetune --events clicks.parquet --assignments assigned.parquet --out .simpersona/simulator
+
+    Example: simpersona finetune --events clicks.parquet --assignments assigned.parquet --out buyers --form text
     """
     from rich.console import Console
 
@@ -65,7 +71,7 @@ def finetune(
     from agent_runtime.markov import fit_markov
     from agent_runtime.replay import repertoire
     from agent_runtime.shop import observe_shops, under_conditions
-    from agent_runtime.simulator import check_target, write_simulator
+    from agent_runtime.simulator import TEXT, check_target, write_simulator
     from agent_runtime.traces import read_traces, token_rows
     from agent_runtime.vocabulary import Vocabulary
     from encoders.event_log import count_rows
@@ -78,6 +84,13 @@ def finetune(
         raise ModelError(
             "--storefronts: the scripted chain learns no answers to conditions; leave out --scripted-only."
         )
+    if storefronts and form == TEXT:
+        raise ModelError("--storefronts: answers to conditions are learnt by the compact form; leave out --form text.")
+    if not scripted_only:
+        from infra.cli.finetune_model import Lesson, check_lesson, response_of, train_model
+
+        lesson = Lesson(form, base, width, layers, lora, epochs, learning_rate, seed, device, threads)
+        check_lesson(lesson)
     known = Encoder.load(encoder or settings().encoder)
     console = Console(stderr=True)
     with _progress(console) as bar:
@@ -104,24 +117,15 @@ def finetune(
     flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
     model, response, fields = None, None, _provenance(traces, seed, base)
     if not scripted_only:
-        model, vocabulary, trained = _train(
-            base or (width, layers),
-            vocabulary,
-            traces,
-            flags,
-            _options(epochs, learning_rate, seed, base),
-            device,
-            threads,
-            console,
-        )
+        model, vocabulary, trained = train_model(lesson, vocabulary, traces, shops, flags, _progress(console))
         fields |= trained
         if storefronts:
-            response = _response(model, vocabulary, traces, shops, console)
+            response = response_of(model, vocabulary, traces, shops, _progress(console))
     else:
         fields["figures"] = {"training_sessions": float(len(traces))}
     again = repertoire(token_rows(traces, vocabulary, flags), traces.code, vocabulary, seed)
     chain = fit_markov(traces, vocabulary)
-    version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response)
+    version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response, form)
     _report(out, version, fields)
     if json_file is not None:
         report = {"simulator_version": version, "codebook_version": known.version, **fields}
@@ -137,95 +141,11 @@ def _export(path: Path, traces: "Traces", vocabulary: "Vocabulary", shops: "list
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def _options(epochs: int, learning_rate: float | None, seed: int, base: str | None) -> "FinetuneOptions":
-    from agent_runtime.finetune import PRETRAINED_LEARNING_RATE, FinetuneOptions
-
-    options = FinetuneOptions(epochs=epochs, seed=seed)
-    rate = learning_rate or (PRETRAINED_LEARNING_RATE if base else options.learning_rate)
-    return FinetuneOptions(epochs=epochs, seed=seed, learning_rate=rate)
-
-
-def _train(
-    base: str | tuple[int, int],
-    vocabulary: "Vocabulary",
-    traces: "Traces",
-    flags: "list[tuple[int, ...]]",
-    options: "FinetuneOptions",
-    device: str,
-    threads: int,
-    console: Any,
-) -> "tuple[Any, Vocabulary, dict[str, Any]]":
-    """Return the trained model, the vocabulary with its place in the model's, and what the manifest says of it.
-
-    base  a pretrained model's name or path, or the width and layers of one to be made
-    """
-    import torch
-    import transformers
-
-    from agent_runtime.errors import ModelError
-    from agent_runtime.finetune import base_model, extended, finetune, shape_of, tiny_model
-    from agent_runtime.traces import token_rows
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise ModelError(f"--device {device}: not known; choose cpu, cuda or auto.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("--device cuda: torch finds no GPU on this machine; choose cpu or auto.")
-    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(threads)
-    transformers.utils.logging.disable_progress_bar()
-    if isinstance(base, tuple):
-        model = tiny_model(vocabulary, shape_of(*base), options.seed)
-    else:
-        model, vocabulary = extended(base_model(base), vocabulary)
-    rows: list[Tokens] = token_rows(traces, vocabulary, flags)
-    with _progress(console) as bar:
-        task = bar.add_task("training", total=None)
-
-        def on_step(done: int, planned: int, loss: float) -> None:
-            bar.update(task, completed=done, total=planned, description=f"training, {loss:.2f} nats/token")
-
-        result = finetune(model, vocabulary, rows, options, chosen, on_step)
-    fields = {
-        "figures": result.figures,
-        "options": result.options,
-        "threads": threads,
-        "libraries": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
-    return result.model, vocabulary, fields
-
-
-def _response(model: Any, vocabulary: "Vocabulary", traces: "Traces", shops: "list[Shop]", console: Any) -> "Response":
-    """Return the trained model's answers to the storefronts' conditions; shops that were not observed are left out."""
-    import numpy as np
-
-    from agent_runtime.response_fit import learn_response
-
-    known = {shop.merchant_id: shop for shop in shops}
-    seen = np.array([merchant in known for merchant in traces.merchants])
-    place = np.cumsum(seen) - 1
-    kept = traces.select(np.flatnonzero(seen[traces.merchant]))
-    kept = replace(
-        kept,
-        merchant=place[kept.merchant].astype(np.int32),
-        merchants=tuple(merchant for merchant in traces.merchants if merchant in known),
-    )
-    with _progress(console) as bar:
-        task = bar.add_task("answers to storefront conditions", total=len(kept))
-        return learn_response(
-            model,
-            vocabulary,
-            kept,
-            known,
-            next(model.parameters()).device,
-            lambda read, sessions: bar.update(task, completed=read, total=sessions),
-        )
-
-
 def _provenance(traces: "Traces", seed: int, base: str | None) -> dict[str, Any]:
     return {"seed": seed, "base": base, "sessions": len(traces), "merchants": list(traces.merchants)}
 
 
-def _progress(console: Any) -> "Progress":
+def _progress(console: "Console") -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(

@@ -32,7 +32,7 @@ def simulate(
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
     backend: Annotated[
         str,
-        typer.Option(help="local: the language model; markov, replay: scripted; openai: a model at an endpoint."),
+        typer.Option(help="local, text: the language model; markov, replay: scripted; openai: a model at an endpoint."),
     ] = "local",
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows a storefront the simulator was not trained on.")

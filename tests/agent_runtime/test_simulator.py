@@ -126,7 +126,7 @@ def test_a_scripted_simulator_says_that_it_has_no_model(
     assert np.array_equal(simulator.backend(MARKOV).scores(prompt), chain.scores(prompt))
     with pytest.raises(ModelError, match="only the scripted backends; choose markov or replay"):
         simulator.backend(LOCAL)
-    with pytest.raises(ModelError, match="--backend oracle: not known; choose local, markov or replay"):
+    with pytest.raises(ModelError, match="--backend oracle: not known; choose local, text, markov or replay"):
         simulator.backend("oracle")
 
 
