@@ -17,8 +17,8 @@ Outgoing = Mapping[TopicPartition, Sequence[Any]]
 
 #: A broker that is away for less than this costs nothing; after it the worker stops and a restart replays.
 PATIENCE_S = 120
-#: Between two tries. A broker that comes back answers that it leads nothing yet until it has read its log; asked for
-#: every partition ten times a second, which is aiokafka's habit, it takes several times as long.
+#: Between two tries. A broker that comes back says for seconds that it leads nothing yet; aiokafka's habit is to ask it
+#: for every partition ten times a second.
 RETRY_BACKOFF_MS = 500
 _SIGN_BIT_MASK = 0x7FFFFFFF
 
@@ -92,18 +92,18 @@ class Emitter:
 
     def forget(self) -> None:
         """No longer wait for what was sent: it belongs to partitions that are no longer ours."""
+        for future in self._pending:
+            future.add_done_callback(_look_at)
         self._pending.clear()
 
 
 async def send_batches(producer: Any, outgoing: Outgoing) -> list[asyncio.Future[Any]]:
     """Queue batches with an aiokafka producer; return a future of each one's acknowledgement."""
-    sent = []
-    for target, batches in outgoing.items():
-        for batch in batches:
-            future = await producer.send_batch(batch, target.topic, partition=target.partition)
-            future.add_done_callback(_look_at)
-            sent.append(future)
-    return sent
+    return [
+        await producer.send_batch(batch, target.topic, partition=target.partition)
+        for target, batches in outgoing.items()
+        for batch in batches
+    ]
 
 
 def broker_away(bootstrap: str, error: KafkaError) -> BrokerError:
@@ -114,6 +114,6 @@ def broker_away(bootstrap: str, error: KafkaError) -> BrokerError:
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:
-    """Take note of a batch's failure, so that asyncio does not report as overlooked what nobody waits for any more."""
+    """Take note of a forgotten batch's failure, so that asyncio does not report it as overlooked."""
     if not future.cancelled():
         future.exception()
