@@ -138,7 +138,7 @@ def test_workers_that_hung_for_ninety_seconds_overwrite_nothing_when_they_wake(s
     steps = ("beginning a snapshot", "committing a snapshot", "committing offsets", "storing rows")
     zombies = [stage.start_worker(doomed(STEPS[step], 60, "STOP")) for step in steps]
     until(lambda: all(worker.partitions for worker in zombies), "four workers to share the partitions")
-    stage.during(60, upto=0.4, until=lambda: all(hung(worker) for worker in zombies))
+    stage.during(DOOM_S, upto=0.4, until=lambda: all(hung(worker) for worker in zombies))
     heir = stage.start_worker()
     stage.during(HUNG_S, upto=0.8)
     stage.share_out(heir)
@@ -156,7 +156,7 @@ def test_workers_that_hung_until_everything_was_done_change_nothing_when_they_wa
     steps = ("publishing a mix", "storing rows")
     zombies = [stage.start_worker(doomed(STEPS[step], 40, "STOP")) for step in steps]
     until(lambda: all(worker.partitions for worker in zombies), "two workers to share the partitions")
-    stage.during(60, upto=0.5, until=lambda: all(hung(worker) for worker in zombies))
+    stage.during(DOOM_S, upto=0.5, until=lambda: all(hung(worker) for worker in zombies))
     assert all(hung(worker) for worker in zombies)
     stage.start_worker()
     stage.settle()
