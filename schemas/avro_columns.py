@@ -16,6 +16,7 @@ from schemas.avro_shapes import UnsupportedSchemaError
 from schemas.avro_walk import NULL_INT, walk
 from schemas.events import I32, I64, U8
 from schemas.packaged import Schema
+from schemas.read_only import read_only
 from schemas.slices import Slices
 
 __all__ = ["NULL_INT", "NULL_LENGTH", "ColumnarDecoder", "Columns", "UnsupportedSchemaError"]
@@ -77,11 +78,12 @@ class ColumnarDecoder:
             starts=np.zeros((len(self._lengths), n), dtype=np.int64),
             lengths=np.repeat(self._lengths[:, None], n, axis=1),
         )
+        data = read_only(values.data)
         for schema_id, plan in self._plans.items():
             rows = np.flatnonzero(ids == schema_id)
             if len(rows):
                 walk(
-                    values.data, values.starts, values.lengths, rows, plan.operations, plan.nodes, plan.children,
+                    data, values.starts, values.lengths, rows, plan.operations, plan.nodes, plan.children,
                     columns.ok, columns.ints, columns.floats, columns.starts, columns.lengths,
                 )  # fmt: skip
         return columns

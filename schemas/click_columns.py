@@ -12,6 +12,7 @@ import numpy as np
 from schemas.avro_columns import NULL_INT
 from schemas.events import EVENT, FLAG_BOT, I32, I64, U8, U64, EventBatch
 from schemas.hashing import fold32, hash64, hash_key, hash_slice
+from schemas.read_only import read_only
 from schemas.taxonomy import ALIASES, DEVICES, EVENT_CODES, REFERRERS
 from schemas.validation import fault_of
 
@@ -75,16 +76,17 @@ def assemble(columns: ClickColumns) -> EventBatch:
     events = np.zeros(n, dtype=EVENT)
     key_hash = np.zeros(n, dtype=np.uint64)
     fault = columns.fault.copy()
+    text = read_only(columns.text)
+    numbers = (columns.occurred_ms, columns.received_ms, columns.price_minor, columns.quantity, columns.is_bot)
     _assemble(
-        columns.text, columns.starts, columns.lengths, columns.occurred_ms, columns.received_ms, columns.price_minor,
-        columns.quantity, columns.is_bot, _NAME_HASHES, _NAME_CODES, _DEVICE_HASHES, _DEVICE_CODES, _REFERRER_HASHES,
-        _REFERRER_CODES, events, key_hash, fault,
+        text, columns.starts, columns.lengths, *[read_only(column) for column in numbers], _NAME_HASHES, _NAME_CODES,
+        _DEVICE_HASHES, _DEVICE_CODES, _REFERRER_HASHES, _REFERRER_CODES, events, key_hash, fault,
     )  # fmt: skip
     return EventBatch(
         events=events,
         received_ms=columns.received_ms,
         key_hash=key_hash,
-        text=columns.text,
+        text=text,
         merchant_start=columns.starts[_MERCHANT],
         merchant_length=columns.lengths[_MERCHANT],
         client_start=columns.starts[_CLIENT],

@@ -14,24 +14,21 @@ import numpy.typing as npt
 #: 64-bit hash of event_id; ``product``, ``category`` and ``query`` are 32-bit hashes, 0 when absent; ``price`` is in
 #: minor units (NaN when absent); ``event``, ``device`` and ``referrer`` are codes of ``schemas.taxonomy``.
 EVENT = np.dtype(
-    {
-        "names": [
-            "t",
-            "id",
-            "product",
-            "category",
-            "query",
-            "price",
-            "quantity",
-            "event",
-            "device",
-            "referrer",
-            "flags",
-        ],
-        "formats": ["<i8", "<u8", "<u4", "<u4", "<u4", "<f4", "<u2", "u1", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 20, 24, 28, 32, 34, 35, 36, 37],
-        "itemsize": 40,
-    }
+    [
+        ("t", "<i8"),
+        ("id", "<u8"),
+        ("product", "<u4"),
+        ("category", "<u4"),
+        ("query", "<u4"),
+        ("price", "<f4"),
+        ("quantity", "<u2"),
+        ("event", "u1"),
+        ("device", "u1"),
+        ("referrer", "u1"),
+        ("flags", "u1"),
+        # Fills the 40 bytes: numpy drops padding without a name when it joins arrays, and makes another type of them.
+        ("spare", "<u2"),
+    ]
 )
 
 #: Bits of ``flags``.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from schemas.events import I64, U8
 from schemas.hashing import hash_column
+from schemas.read_only import read_only
 from schemas.slices import Rows
 
 
@@ -93,7 +94,7 @@ class Texts:
         offsets = np.zeros(len(self) + 1, np.int64)
         np.cumsum(self.lengths, out=offsets[1:])
         out = np.empty(offsets[-1], np.uint8)
-        _pack(self.data, self.starts, offsets, out)
+        _pack(read_only(self.data), self.starts, offsets, out)
         return out, offsets
 
     def distinct(self) -> tuple[I64, I64]:
@@ -102,7 +103,7 @@ class Texts:
         Texts are told apart by their 64-bit hashes: among the few thousand rows of a call two of them meet once in 10¹²
         calls.
         """
-        hashes = hash_column(self.data, self.starts, self.lengths)
+        hashes = hash_column(read_only(self.data), self.starts, self.lengths)
         _, rows, which = np.unique(hashes, return_index=True, return_inverse=True)
         return rows, which.reshape(-1)
 

@@ -18,6 +18,7 @@ from aiokafka.record.util import calc_crc32c
 
 from schemas.avro_writer import put_varint
 from schemas.events import I64, U8
+from schemas.read_only import read_only
 from streams.errors import StreamError
 from streams.record_columns import Record, Records
 
@@ -108,8 +109,8 @@ def packed(
         rows = slice(first, end)
         out = np.empty(int(ends[end - 1] - before), np.uint8)
         written = _write(
-            before_key, keys.data, keys.starts[rows], keys.lengths[rows],
-            values.data, values.starts[rows], values.lengths[rows], out,
+            before_key, read_only(keys.data), keys.starts[rows], keys.lengths[rows],
+            read_only(values.data), values.starts[rows], values.lengths[rows], out,
         )  # fmt: skip
         batches.append(RecordBatch(out[:written].tobytes(), end - first, timestamp_ms, transactional))
         first = end

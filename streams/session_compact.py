@@ -55,6 +55,11 @@ def compacted(table: Table, memory: Reservation, folder: Path | None) -> tuple[T
     sparse = counts[UNITS] >= _LEAST_UNITS and 2 * counts[LIVE_UNITS] < counts[UNITS]
     if counts[PENDINGS] or not (few or sparse):
         return table, memory
+    return moved(table, folder)
+
+
+def moved(table: Table, folder: Path | None) -> tuple[Table, Reservation]:
+    """Return a table with the same clients and no more room than they take; the old one is not touched."""
     smaller, its_memory = empty_table(folder)
     _move_all(table, smaller)
     return smaller, its_memory

@@ -9,15 +9,19 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from encoders.codebook import Codes
+from encoders.codebook import Codebook, Codes
 from encoders.features import session_features
 from schemas.assignment_codec import AssignmentDecoder, encode_assignments
 from schemas.click_codec import ClickDecoder, encode_click, encode_watermark
 from schemas.events import SessionBatch
 from schemas.settings import Settings
 from streams.emission import SessionEncoder, assignments
+from streams.fetched import read_batch
+from streams.record_batch import packed
+from streams.session_compact import moved
 from streams.session_rules import SessionRules
 from streams.session_settings import session_rules
+from streams.session_table import empty_table
 from streams.sessions import SessionWindows
 
 _MINUTE_MS = 60_000
@@ -27,9 +31,10 @@ _MINUTES = (0, 2, 1, 1, 3, 600)
 
 
 def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
-    """Send a few made-up clicks through decoder, sessions, encoder and codecs, and forget them."""
-    values = [_click(client, minute) for minute in _MINUTES for client in ("a", "b")]
-    clicks = ClickDecoder().decode([*values, encode_watermark(_START_MS), b"not a click"])
+    """Send a few made-up clicks the whole way of a worker's, and forget them."""
+    sent = [_click(client, minute) for minute in _MINUTES for client in ("a", "b")]
+    [batch] = packed([(b"key", value) for value in (*sent, encode_watermark(_START_MS), b"not a click")], _START_MS)
+    clicks = ClickDecoder().decode(read_batch(memoryview(batch._build())).records.values)
     windows = SessionWindows(rules)
     windows.add(clicks.batch, np.arange(len(clicks.batch), dtype=np.int64))
     for provisional in (True, False):
@@ -41,12 +46,18 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
             encoder.code_paths,
             "live",
         )
-        AssignmentDecoder().decode(encode_assignments(rows))
+        for _, decoded in AssignmentDecoder().decode(encode_assignments(rows)):
+            decoded.merchant_id.tolist()
     again = SessionWindows(rules)
     again.restore_many(windows.snapshot().tolist())
     again.finish_restore()
     again.advance(_START_MS + 2 * max(_MINUTES) * _MINUTE_MS)
     again.emit(provisional=True)
+    again.forget_closed()
+    moved(empty_table(None)[0], None)
+
+
+_ONE_TYPE = Codebook.uncalibrated(np.ones((1, 1), np.float32), np.ones((1, 1, 1), np.float32))
 
 
 class _AnyEncoder:
@@ -60,7 +71,7 @@ class _AnyEncoder:
         """Return the one type for ``n`` sessions."""
         lengths = np.diff(sessions.offsets)
         session_features(sessions.events, sessions.offsets[:-1], lengths)
-        return Codes(np.zeros(len(lengths), np.int32), np.ones(len(lengths), np.float32), None)
+        return _ONE_TYPE.assign(np.ones((len(lengths), 2), np.float32), lengths)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from infra.stack.ports import LOOPBACK
 
 DEADLINE_S = 240.0
 POLL_S = 0.1
+#: What Python runs as a worker.
+WORKER = ("-m", "streams")
 _READY = re.compile(r"Worker is ready, health page on port (\d+)")
 
 
@@ -36,7 +38,7 @@ class Worker:
     log: Path
 
     @classmethod
-    def start(cls, log: Path, settings: Mapping[str, object], program: Sequence[str] = ("-m", "streams")) -> "Worker":
+    def start(cls, log: Path, settings: Mapping[str, object], program: Sequence[str] = WORKER) -> "Worker":
         """Start a worker with these settings, named as in ``schemas.settings``; do not wait for it."""
         environment = {f"SIMPERSONA_{name.upper()}": str(value) for name, value in settings.items()}
         environment |= {"SIMPERSONA_HEALTH_PORT": "0", "OMP_NUM_THREADS": "1"}

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED
@@ -13,7 +13,7 @@ from tests.faults.clicks import Clicks
 from tests.faults.feed import Feed
 from tests.faults.kafka_log import committed, unread
 from tests.faults.verdict import Verdict, judge
-from tests.worker_process import DEADLINE_S, POLL_S, Worker, until
+from tests.worker_process import DEADLINE_S, POLL_S, WORKER, Worker, until
 
 PARTITIONS = 4
 SECOND_HOP = (SESSIONS_ASSIGNED, CLICKS_REJECTED)
@@ -60,7 +60,7 @@ class Stage:
         asyncio.run(ensure_topics(self.bootstrap, PARTITIONS, replication))
         self.feed = Feed(self.bootstrap, clicks, PARTITIONS)
 
-    def start_worker(self, program: tuple[str, ...] = ("-m", "streams"), **settings: object) -> Worker:
+    def start_worker(self, program: Sequence[str] = WORKER, **settings: object) -> Worker:
         """Start a worker, without waiting for it."""
         log = self._folder / f"worker-{len(self.workers)}.log"
         self.workers.append(Worker.start(log, {**self._settings, **settings}, program))

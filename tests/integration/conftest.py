@@ -1,17 +1,17 @@
 """Workers as processes of their own, and an encoder that was never trained."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
 from tests.untrained import write_untrained
-from tests.worker_process import Worker, until
+from tests.worker_process import WORKER, Worker, until
 
 
 class StartWorker(Protocol):
-    def __call__(self, kafka: str, clickhouse: str, **settings: object) -> Worker: ...
+    def __call__(self, kafka: str, clickhouse: str, program: Sequence[str] = WORKER, **settings: object) -> Worker: ...
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +25,9 @@ def start_worker(untrained_encoder: Path, tmp_path: Path) -> Iterator[StartWorke
     """Starts workers; those still running at the end of the test are killed."""
     started: list[Worker] = []
 
-    def start(kafka: str, clickhouse: str, **settings: object) -> Worker:
+    def start(kafka: str, clickhouse: str, program: Sequence[str] = WORKER, **settings: object) -> Worker:
         chosen = {"kafka": kafka, "clickhouse": clickhouse, "encoder": untrained_encoder, "commit_interval_ms": 200}
-        started.append(Worker.start(tmp_path / f"worker-{len(started)}.log", {**chosen, **settings}))
+        started.append(Worker.start(tmp_path / f"worker-{len(started)}.log", {**chosen, **settings}, program))
         return started[-1]
 
     yield start

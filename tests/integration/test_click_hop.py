@@ -192,6 +192,23 @@ def test_a_standby_takes_a_partition_over_without_reading_its_log_again(
     assert final_rows(kafka) == offline[0]
 
 
+def test_a_worker_that_has_joined_has_compiled_all_that_clicks_will_meet(
+    kafka: str,
+    clickhouse: str,
+    log: Path,
+    offline: tuple[dict[Key, Row], AssignCounts],
+    start_worker: Callable[..., Any],
+    wait_until: Until,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "late.txt"
+    worker = start_worker(kafka, clickhouse, ("-m", "tests.integration.late_loops", str(file)))
+    send(kafka, log, close_ms=WEEK_MS)
+    wait_until(lambda: len(final_rows(kafka)) >= len(offline[0]), "all final rows")
+    assert worker.stop() == 0
+    assert file.read_text() == ""
+
+
 def click(client: str, number: int, at_ms: int) -> tuple[bytes, bytes]:
     fields: dict[str, object] = {
         "event_id": f"{client}-{number}", "merchant_id": "shop", "client_id": client, "event_name": "product_viewed",
