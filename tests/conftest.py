@@ -22,6 +22,8 @@ from tests.faults.table import as_markdown, rows_of, write_table
 REPOSITORY = Path(__file__).parent.parent
 BROKER_MEMORY_MB = 2048
 STORE_MEMORY_MB = 4096
+#: Fault tests that run one after another where there are several processes.
+FAULTS_OF_WORKERS, FAULTS_AROUND_WORKERS = "faults/of-workers", "faults/around-workers"
 
 
 # Brokers that live for a minute: half of their start would go into compiling code for a long life.
@@ -112,14 +114,20 @@ def chromium() -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the fault tests, each by itself: they mostly wait. The others stay together by file.
+    """Begin with the fault tests, in two rows one test after another; the others stay together by file.
 
-    Only where tests run in several processes does this matter: files share fixtures that take long to make.
+    Only where tests run in several processes does this matter: files share fixtures that take long to make, and fault
+    tests mostly wait, but three of them at once that do not would leave each other's workers and brokers no time.
     """
     faults = REPOSITORY / "tests" / "faults"
+
+    def group(path: Path) -> str:
+        if path.is_relative_to(faults):
+            return FAULTS_OF_WORKERS if path.name in ("test_workers.py", "test_upgrade.py") else FAULTS_AROUND_WORKERS
+        return path.relative_to(REPOSITORY).as_posix()
+
     for item in items:
-        if not item.path.is_relative_to(faults):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(REPOSITORY).as_posix()))
+        item.add_marker(pytest.mark.xdist_group(group(item.path)))
     items.sort(key=lambda item: not item.path.is_relative_to(faults))
 
 
