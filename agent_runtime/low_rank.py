@@ -1,59 +1,34 @@
-"""Low-rank adaptation (LoRA, Hu et al. 2021, arXiv 2106.09685): a large model's matrices stay, small ones are learnt.
+"""Low-rank adaptation (LoRA, Hu et al. 2021, arXiv 2106.09685) by peft: a large model stays, small matrices are learnt.
 
-Of a matrix W only B A of a small rank is trained and added; at the end it is added for good, so that the model is
-saved and played as one of its kind. The tables of tokens are trained too, their new rows alone (see ``finetune``).
+At the end they are added to its own for good, so that the model is saved and played as one of its kind. The tables of
+tokens are trained too, their new rows alone (see ``finetune``).
 """
 
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch.nn import functional
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from agent_runtime.errors import ModelError
 
-#: What is added counts as much whatever the rank: scaled by this over the rank.
-_SCALE = 16.0
+#: What is added counts as much whatever the rank: peft scales it by this over the rank.
+_ALPHA = 16
 
 
-class LowRank(torch.nn.Module):
-    """A linear layer (outputs, inputs) that stays, and a change of it of low rank that is learnt; nothing at first."""
+def add_low_rank(model: Any, rank: int) -> Any:
+    """Return a model with matrices of this rank beside every linear layer of its body, and all but these frozen.
 
-    def __init__(self, layer: torch.nn.Linear, rank: int) -> None:
-        super().__init__()
-        self.layer, self._scale = layer, _SCALE / rank
-        self.down = torch.nn.Parameter(torch.empty(rank, layer.in_features))
-        self.up = torch.nn.Parameter(torch.zeros(layer.out_features, rank))
-        torch.nn.init.kaiming_uniform_(self.down, a=5**0.5)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return (…, outputs) of inputs (…, inputs)."""
-        change = functional.linear(functional.linear(inputs, self.down), self.up)
-        return cast(torch.Tensor, self.layer(inputs)) + self._scale * change
-
-    @torch.no_grad()
-    def merged(self) -> torch.nn.Linear:
-        """Return the layer with the change added."""
-        self.layer.weight += self._scale * self.up @ self.down
-        return self.layer
-
-
-def add_low_rank(model: Any, rank: int) -> None:
-    """Make every linear layer of a model's body a ``LowRank``, in place, and freeze all but these and the tables.
-
-    Raises ModelError when the body has none.
+    The tables of tokens are not. Raises ModelError when the body has no linear layer.
     """
-    head = model.get_output_embeddings()
-    found = [name for name, part in model.named_modules() if isinstance(part, torch.nn.Linear) and part is not head]
-    if not found:
-        raise ModelError(f"{model.config.model_type}: has no linear layers to adapt; leave out --lora.")
-    tables = {model.get_input_embeddings().weight, head.weight}
-    for parameter in model.parameters():
-        parameter.requires_grad_(parameter in tables)
-    for name in found:
-        model.set_submodule(name, LowRank(model.get_submodule(name), rank))
+    plan = LoraConfig(r=rank, lora_alpha=_ALPHA, target_modules="all-linear", task_type="CAUSAL_LM")
+    try:
+        adapted = get_peft_model(model, plan)
+    except ValueError as error:
+        raise ModelError(f"{model.config.model_type}: has no linear layers to adapt; leave out --lora.") from error
+    for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+        table.weight.requires_grad_(True)
+    return adapted
 
 
-def merge_low_rank(model: Any) -> None:
-    """Add what was learnt to the layers and put them back, in place."""
-    for name in [name for name, part in model.named_modules() if isinstance(part, LowRank)]:
-        model.set_submodule(name, model.get_submodule(name).merged())
+def merge_low_rank(model: Any) -> Any:
+    """Return a model with what was learnt added to its layers; one without low-rank matrices as it is."""
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model

@@ -16,7 +16,8 @@ from schemas.assignments import AssignmentBatch
 from schemas.events import I64, EventBatch
 from schemas.rejections import REASONS
 from schemas.validation import TIME_MAX_MS, TIME_MIN_MS
-from streams.emission import SessionEncoder, Superseded, assignments
+from streams.emission import Emission, SessionEncoder, Superseded, assignments
+from streams.lookahead import ahead, mapped
 from streams.session_rules import SessionRules
 from streams.sessions import SessionWindows
 
@@ -65,14 +66,27 @@ def assign(
     source: str = "live",
     disorder_ms: int = 0,
     counts: AssignCounts | None = None,
+    threads: int = 1,
 ) -> Iterator[AssignmentBatch]:
     """Yield one final row per session, in the order in which sessions close, the open ones at the end of the log.
 
     Memory is bounded by the sessions open at one time, given the gap, the allowed lateness and ``disorder_ms`` (the
     log's, from the function of that name; too small a value rejects events as behind the watermark). ``counts`` is
-    filled as the batches pass.
+    filled as the batches pass. Sessions are made by a thread of their own, a few rounds ahead of their types, on which
+    ``threads`` are at work: what takes longest.
     """
+
+    def rows(emission: Emission) -> AssignmentBatch:
+        codes = encoder.encode(emission.sessions)
+        return assignments(emission, codes, encoder.version, encoder.code_paths, source)
+
     counts = AssignCounts() if counts is None else counts
+    yield from mapped(rows, ahead(_sessions(event_batches, rules, disorder_ms, counts)), threads)
+
+
+def _sessions(
+    event_batches: Iterable[EventBatch], rules: SessionRules, disorder_ms: int, counts: AssignCounts
+) -> Iterator[Emission]:
     windows = SessionWindows(rules, disorder_ms)
     for batch in event_batches:
         added = windows.add(batch, np.arange(counts.events, counts.events + len(batch), dtype=np.int64))
@@ -81,18 +95,15 @@ def assign(
         counts.duplicates += added.duplicates
         for reason, rows in zip(*np.unique(added.rejected_reasons, return_counts=True), strict=True):
             counts.rejected[REASONS[reason]] += int(rows)
-        yield from _closed(windows, encoder, source, counts)
+        yield from _closed(windows, counts)
     windows.advance(_END_OF_TIME_MS)
-    yield from _closed(windows, encoder, source, counts)
+    yield from _closed(windows, counts)
 
 
-def _closed(
-    windows: SessionWindows, encoder: SessionEncoder, source: str, counts: AssignCounts
-) -> Iterator[AssignmentBatch]:
+def _closed(windows: SessionWindows, counts: AssignCounts) -> Iterator[Emission]:
     while len(emission := windows.emit(provisional=False, limit=SESSIONS_PER_BATCH)):
         counts.sessions += len(emission)
         counts.bot_sessions += int(emission.is_bot.sum())
         # Nothing provisional has been said, so there is nothing to take back.
-        final = replace(emission, superseded=Superseded.none())
-        yield assignments(final, encoder.encode(final.sessions), encoder.version, encoder.code_paths, source)
+        yield replace(emission, superseded=Superseded.none())
     windows.forget_closed()

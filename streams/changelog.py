@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from schemas.topics import SESSIONS_CHANGELOG
 from streams.chunks import TopicPartition
+from streams.emit import patiently
 from streams.owner_writer import OwnerWriter
 from streams.record_batch import RecordBatch
 from streams.record_columns import Record, Records
@@ -70,6 +71,7 @@ class ChangelogReader:
 
     def __init__(self, bootstrap: str, positions: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(positions)
+        self._bootstrap = bootstrap
         self._source_of_prefix = {prefix_of(source): source for source in positions}
         self._logs = sorted({_log_of(source) for source in positions})
         self._ends: dict[KafkaPartition, int] = {}
@@ -83,10 +85,10 @@ class ChangelogReader:
         )
 
     async def __aenter__(self) -> "ChangelogReader":
-        """Connect. Raises aiokafka's errors when no broker answers."""
-        await self._reader.start()
+        """Connect. Raises BrokerError when no broker answers."""
+        await patiently(self._bootstrap, self._reader.start)
         # Before anything is fetched: behind a fetch that waits for records, the broker would let this question wait.
-        self._ends = await self._reader.end_offsets(self._logs)
+        self._ends = await patiently(self._bootstrap, lambda: self._reader.end_offsets(self._logs))
         self._reader.assign(self._logs)
         for log in self._logs:
             self._reader.seek(log, min(offset for source, offset in self.positions.items() if _log_of(source) == log))

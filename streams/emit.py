@@ -1,16 +1,19 @@
 """Records to Kafka in whole batches: an order of magnitude cheaper than one send per record."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.partitioner import murmur2
 
 from streams.chunks import TopicPartition
 from streams.errors import StreamError
 from streams.record_batch import BATCH_BYTES
+
+T = TypeVar("T")
 
 #: Batches in order, by the partition they go to.
 Outgoing = Mapping[TopicPartition, Sequence[Any]]
@@ -104,6 +107,24 @@ async def send_batches(producer: Any, outgoing: Outgoing) -> list[asyncio.Future
         for target, batches in outgoing.items()
         for batch in batches
     ]
+
+
+async def patiently(bootstrap: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``ask`` returns; while the broker is away, ask again.
+
+    For what a rebalance asks for: a client that is made just then would give up at once. Raises BrokerError when there
+    is no answer for ``PATIENCE_S``, and what the broker refuses for good.
+    """
+    give_up_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return await ask()
+        except KafkaError as error:
+            if not error.retriable and not isinstance(error, KafkaTimeoutError):
+                raise
+            if time.monotonic() > give_up_s:
+                raise broker_away(bootstrap, error) from error
+        await asyncio.sleep(RETRY_BACKOFF_MS / 1000)
 
 
 def broker_away(bootstrap: str, error: KafkaError) -> BrokerError:

@@ -1,10 +1,13 @@
 """Work done ahead by a thread: steps of a pass over a log side by side, in bounded memory."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Full, Queue
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 #: How often a thread that waits looks whether anybody still wants its work.
@@ -59,3 +62,15 @@ def ahead(items: Iterable[T], most: int = 2) -> Iterator[T]:
     What raises in the thread is raised here, in its turn. The thread ends when the iteration does, also early.
     """
     return iter(_Ahead(items, most))
+
+
+def mapped(work: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[T]:
+    """Yield ``work(item)`` of every item in order, so many of them computed at a time."""
+    under_way: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads, "mapped") as pool:
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            if len(under_way) > threads:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()

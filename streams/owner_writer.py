@@ -17,7 +17,16 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerFenced, UnknownError
 
 from streams.chunks import TopicPartition
-from streams.emit import PATIENCE_S, RETRY_BACKOFF_MS, BrokerError, Emitter, Outgoing, broker_away, send_batches
+from streams.emit import (
+    PATIENCE_S,
+    RETRY_BACKOFF_MS,
+    BrokerError,
+    Emitter,
+    Outgoing,
+    broker_away,
+    patiently,
+    send_batches,
+)
 from streams.errors import RetryLater, StreamError
 from streams.record_batch import BATCH_BYTES, RecordBatch, packed
 from streams.record_columns import Record, Records
@@ -87,7 +96,8 @@ class FencedWriter:
             name = f"{self._group}-{source.topic}-{source.partition}"
             self._producers[source] = _producer(self._bootstrap, name)
         try:
-            await asyncio.gather(*(self._producers[source].start() for source in sources))
+            starts = [self._producers[source].start for source in sources]
+            await asyncio.gather(*(patiently(self._bootstrap, start) for start in starts))
         except KafkaError as error:
             raise broker_away(self._bootstrap, error) from error
 

@@ -1,6 +1,7 @@
 """``simpersona assign``: buyer types for every session of an event log, offline."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,9 +51,10 @@ def assign(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         disorder = disorder_ms(_times(events, progress, rows), rules.allowed_lateness_ms)
         with AssignmentLogWriter(out) as log:
-            # Reading and decoding, sessions and encoding, and writing: each in a thread of its own.
+            # Reading and decoding, sessions, types, and writing: each in a thread of its own.
             batches = ahead(_batches(events, progress, rows))
-            for batch in ahead(assign_sessions(batches, loaded, rules, source, disorder, counts)):
+            cores = len(os.sched_getaffinity(0))
+            for batch in ahead(assign_sessions(batches, loaded, rules, source, disorder, counts, threads=cores)):
                 log.write(batch)
     result = {
         "events": counts.events,

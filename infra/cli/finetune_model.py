@@ -90,7 +90,7 @@ def train_model(
         model, vocabulary = _compact_model(lesson, vocabulary)
         words, rows = vocabulary, token_rows(traces, vocabulary, flags)
     if lesson.lora is not None:
-        add_low_rank(model, lesson.lora)
+        model = add_low_rank(model, lesson.lora)
     with progress as bar:
         task = bar.add_task("training", total=None)
 
@@ -98,7 +98,7 @@ def train_model(
             bar.update(task, completed=done, total=planned, description=f"training, {loss:.2f} nats/token")
 
         result = finetune(model, words, rows, lesson.options, device, on_step)
-    merge_low_rank(model)
+    model = merge_low_rank(model)
     fields = {
         "figures": result.figures | {"tokens_per_session": sum(map(len, rows)) / len(rows)},
         "options": result.options | ({} if lesson.lora is None else {"lora": lesson.lora}),

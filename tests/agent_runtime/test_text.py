@@ -248,16 +248,17 @@ def test_low_rank_training_leaves_all_but_the_new_rows_as_they_were_until_it_is_
 ) -> None:
     model, form = extended_text_model(str(folder / TEXT_FOLDER), Vocabulary("cb-next", ("c00.f0", "c07.f3", "c07.f4")))
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    add_low_rank(model, 2)
+    model = add_low_rank(model, 2)
     options = FinetuneOptions(epochs=1, batch_tokens=1_024)
     told = [form.row(row) for row in rows]
     finetune(model, form, told, options, CPU)
-    layers = {name: weight for name, weight in model.state_dict().items() if name.endswith(".layer.weight")}
-    assert layers
-    for name, weight in layers.items():
-        assert torch.equal(weight, before[name.replace(".layer.weight", ".weight")])
+    frozen = {name: weight for name, weight in model.state_dict().items() if name.endswith(".base_layer.weight")}
+    assert frozen
+    for name, weight in frozen.items():
+        own_name = name.removeprefix("base_model.model.").replace(".base_layer.weight", ".weight")
+        assert torch.equal(weight, before[own_name])
     learnt = held_out_nats(model, form, told[:20], CPU)
-    merge_low_rank(model)
+    model = merge_low_rank(model)
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert torch.equal(after["lm_head.weight"][: form.offset], before["lm_head.weight"][: form.offset])

@@ -44,7 +44,7 @@ def passed(world: Any, clicks: list[Any], rows: int, counts: AssignCounts | None
     batches = [world.batch(clicks[i : i + rows]) for i in range(0, len(clicks), rows)]
     found = []
     disorder = disorder_ms(times, RULES.allowed_lateness_ms)
-    for b in assign(iter(batches), EncoderOfLength(), RULES, disorder_ms=disorder, counts=counts):
+    for b in assign(iter(batches), EncoderOfLength(), RULES, disorder_ms=disorder, counts=counts, threads=2):
         assert b.is_final.all() and not any(b.superseded_by) and (b.code == b.events).all()
         for i in range(len(b)):
             described = (int(x[i]) for x in (b.started_ms, b.ended_ms, b.events, b.stratum, b.is_bot))

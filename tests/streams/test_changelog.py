@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
+from infra.stack.apache_kafka import ApacheKafkaCluster
 from streams.changelog import Changelog
 from streams.chunks import TopicPartition
 from streams.emit import Emitter
@@ -135,6 +137,28 @@ def test_a_worker_whose_source_was_opened_by_another_one_can_write_nothing_any_m
 
     records = on_changelog(apache_kafka, "zombie", scene)
     assert [value for key, value in records if key == b"fenced"] == [b"written before", b"written after"]
+
+
+@pytest.mark.kafka
+def test_who_takes_sources_over_while_the_broker_is_away_waits_for_it(kafka_jars: Path, tmp_path: Path) -> None:
+    cluster = ApacheKafkaCluster(tmp_path / "kafka", kafka_jars, brokers=1)
+
+    async def scene(changelog: Changelog, _: Emitter) -> Records:
+        await write(changelog, LIVE, [(b"a", b"1")])
+        await changelog.close({LIVE})
+        cluster.kill(1)
+        opening = asyncio.ensure_future(changelog.open({LIVE}))
+        reading = asyncio.ensure_future(read(changelog, {LIVE: 0}))
+        # Its start takes longer than both need to find nobody there.
+        await asyncio.to_thread(cluster.restart, 1)
+        await opening
+        return (await reading)[LIVE]
+
+    try:
+        cluster.wait_ready()
+        assert on_changelog(cluster.bootstrap, "patient", scene) == [(b"a", b"1")]
+    finally:
+        cluster.stop()
 
 
 def test_where_the_broker_has_no_transactions_a_stranger_to_the_group_writes_nothing(kafka: str) -> None:

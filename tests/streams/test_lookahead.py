@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lookahead import ahead
+from streams.lookahead import ahead, mapped
 
 pytestmark = pytest.mark.fast
 
@@ -50,3 +50,28 @@ def test_the_work_is_done_in_another_thread() -> None:
     threads = list(ahead(threading.current_thread().name for _ in range(3)))
     assert len(set(threads)) == 1
     assert threads[0] != threading.current_thread().name
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_what_is_made_of_items_comes_in_their_order(items: list[int], threads: int) -> None:
+    assert list(mapped(lambda item: item + 1, items, threads)) == [item + 1 for item in items]
+
+
+def test_so_many_items_are_worked_on_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=30)
+    assert len(list(mapped(lambda _: both.wait(), range(4), 2))) == 4
+
+
+def test_an_error_of_the_work_comes_after_what_came_before_it_and_leaves_no_thread() -> None:
+    def work(item: int) -> int:
+        if item == 2:
+            raise ValueError("third")
+        return item
+
+    before = threading.active_count()
+    found = []
+    with pytest.raises(ValueError, match="third"):
+        for made in mapped(work, range(9), 2):
+            found.append(made)
+    assert found == [0, 1]
+    assert threading.active_count() == before
