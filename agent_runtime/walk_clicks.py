@@ -4,6 +4,7 @@ The same rules as ``agent_runtime.visit``, which a test holds this to, click for
 """
 
 import numba as nb
+import numpy as np
 
 from agent_runtime.draws import Purpose
 from agent_runtime.walk_draws import unit_of
@@ -39,17 +40,26 @@ _P_PRODUCT, _P_QUERY, _P_QUANTITY = int(Purpose.PRODUCT), int(Purpose.QUERY), in
 
 
 @nb.njit(cache=True, nogil=True)
+def _bit(product: int) -> np.uint64:
+    return np.uint64(1) << np.uint64(product & 63)
+
+
+@nb.njit(cache=True, nogil=True)
 def _popular(tables: Tables, visit: Record, low: int, high: int, seed: int) -> int:
     """Return an unseen product of a stretch of shelf in proportion to popularity, NONE when all were seen."""
+    # A bit per product modulo 64: most of a shelf is told to be unseen without a look at what was seen.
+    marks = np.uint64(0)
+    for place in range(visit.seen_size):
+        marks |= _bit(visit.seen[place])
     total, fitting, only = 0.0, 0, NONE
     for at in range(low, high):
-        if not has(visit.seen, visit.seen_size, tables.places[at]):
+        if not marks & _bit(tables.places[at]) or not has(visit.seen, visit.seen_size, tables.places[at]):
             total, fitting, only = total + tables.weights[at], fitting + 1, tables.places[at]
     if fitting < 2:
         return only
     goal, heap = unit_of(seed, visit.agent, visit.step, _P_PRODUCT) * total, 0.0
     for at in range(low, high):
-        if not has(visit.seen, visit.seen_size, tables.places[at]):
+        if not marks & _bit(tables.places[at]) or not has(visit.seen, visit.seen_size, tables.places[at]):
             heap, only = heap + tables.weights[at], tables.places[at]
             if heap > goal:
                 break

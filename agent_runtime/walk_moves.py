@@ -18,6 +18,7 @@ from agent_runtime.walk_words import (
     F_QUERY,
     IN_SAME,
     SEARCH,
+    SIMILAR,
     VIEWED,
 )
 from schemas.taxonomy import EVENT_CODES
@@ -31,16 +32,17 @@ _END = np.array([0] + [ACTIONS_OF[event].stop for event in EVENT_CODES])
 @nb.njit(cache=True, nogil=True)
 def _mark_fresh(tables: Tables, visit: Record, shelf: int, served: Bools, first: int) -> None:
     """Say for each price relation whether a product of it lies unseen on a shelf."""
-    for price in range(_PRICES):
-        low, high = stretch_of(tables, visit, shelf, price)
-        seen = 0
-        if high > low:
-            categories = len(tables.category_weights)
-            for place in range(visit.seen_size):
-                product = visit.seen[place]
-                if shelf == categories + 1 or tables.shelf_of[product] == shelf:
-                    seen += relation_on(tables, visit, product, shelf) == price
-        served[first + price] = high - low > seen
+    low, end = tables.starts[shelf], tables.starts[shelf + 1]
+    similar, higher = stretch_of(tables, visit, shelf, SIMILAR)
+    unseen = (similar - low, higher - similar, end - higher)
+    if end > low:
+        everything = shelf == len(tables.category_weights) + 1
+        for place in range(visit.seen_size):
+            product = visit.seen[place]
+            if everything or tables.shelf_of[product] == shelf:
+                relation = relation_on(tables, visit, product, shelf)
+                unseen = (unseen[0] - (relation == 0), unseen[1] - (relation == 1), unseen[2] - (relation == 2))
+    served[first], served[first + 1], served[first + 2] = unseen[0] > 0, unseen[1] > 0, unseen[2] > 0
 
 
 @nb.njit(cache=True, nogil=True)

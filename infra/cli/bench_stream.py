@@ -16,7 +16,7 @@ SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the traffic.")]
 
 def stream(
     encoder: EncoderOption = None,
-    events: Annotated[int, typer.Option(min=100_000, help="About how many events the backlog holds.")] = 600_000,
+    events: Annotated[int, typer.Option(min=100_000, help="About how many events the backlog holds.")] = 1_000_000,
     peer: Annotated[
         list[str] | None, typer.Option(help="A peer to run, or none; may be given several times. Default: all.")
     ] = None,
