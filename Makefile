@@ -49,7 +49,7 @@ faults: compiled
 	$(VENV)/bin/pytest tests/faults $(SIDE_BY_SIDE) $(ARGS)
 
 test-fast: compiled
-	$(VENV)/bin/pytest -m fast $(ARGS)
+	$(VENV)/bin/pytest -m fast $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from infra.stack.ports import LOOPBACK
 
 DEADLINE_S = 240.0
-POLL_S = 0.1
+POLL_S = 0.2
 #: What Python runs as a worker.
 WORKER = ("-m", "streams")
 _READY = re.compile(r"Worker is ready, health page on port (\d+)")

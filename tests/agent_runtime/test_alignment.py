@@ -27,8 +27,6 @@ from agent_runtime.alignment import (
 from agent_runtime.behaviour import Behaviour, of_steps
 from agent_runtime.retrace import Steps
 
-pytestmark = pytest.mark.fast
-
 PAGE, CART, BUY = (ACTION_INDEX[name] for name in ("page_viewed", "cart_viewed", "checkout_completed"))
 VIEW = ACTION_INDEX["product_viewed:same"]
 

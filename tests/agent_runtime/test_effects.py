@@ -16,7 +16,6 @@ from agent_runtime.variant_page import page
 from agent_runtime.vocabulary import Vocabulary
 from tests.agent_runtime.conftest import CODEBOOK, START_MS
 
-pytestmark = pytest.mark.fast
 HOUR_MS = 3_600_000
 
 

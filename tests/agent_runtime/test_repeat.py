@@ -25,8 +25,6 @@ from agent_runtime.storefront import Storefront
 from agent_runtime.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 
-pytestmark = pytest.mark.fast
-
 GAP_MS = 1_800_000
 SPAN = Span(1_763_942_400_000, 1_763_942_400_000 + 7 * 86_400_000)
 SHAPE = TinyShape(width=16, layers=2, heads=2, feed_forward=24)

@@ -16,8 +16,6 @@ from bench.simulate import SimulateBench, bench_simulate, measure
 from infra.errors import BenchError
 from schemas.taxonomy import EVENT_CODES
 
-pytestmark = pytest.mark.fast
-
 
 def names(**counts: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.repeat(list(counts), list(counts.values()))

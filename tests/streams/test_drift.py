@@ -12,8 +12,6 @@ from streams.attribution import LEAST_CHANGE, movers
 from streams.divergence import js_divergence, shift
 from streams.drift import DETECTORS, DriftAlarm, DriftDetector, DriftRules
 
-pytestmark = pytest.mark.fast
-
 Codes = npt.NDArray[np.int64]
 
 

@@ -12,8 +12,6 @@ from encoders.adapters.formats import adapter_of
 from encoders.adapters.importing import ImportTarget, import_log
 from encoders.errors import EmptyLogError, EventLogError, RawLogError
 
-pytestmark = pytest.mark.fast
-
 HEADER = "timestamp,visitorid,event,itemid,transactionid\n"
 
 

@@ -7,8 +7,6 @@ import pytest
 
 from schemas.taxonomy import ALIASES
 
-pytestmark = pytest.mark.fast
-
 AT = "2026-03-01T12:00:00.250Z"
 AT_MS = 1772366400250
 
