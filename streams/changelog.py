@@ -86,9 +86,14 @@ class ChangelogReader:
 
     async def __aenter__(self) -> "ChangelogReader":
         """Connect. Raises BrokerError when no broker answers."""
-        await patiently(self._bootstrap, self._reader.start)
-        # Before anything is fetched: behind a fetch that waits for records, the broker would let this question wait.
-        self._ends = await patiently(self._bootstrap, lambda: self._reader.end_offsets(self._logs))
+        try:
+            await patiently(self._bootstrap, self._reader.start)
+            # Before anything is fetched: behind a fetch that waits for records, the broker would let this question wait.
+            self._ends = await patiently(self._bootstrap, lambda: self._reader.end_offsets(self._logs))
+        except BaseException:
+            # Another rebalance may have cancelled it; nobody will leave what was not entered.
+            await self._reader.stop()
+            raise
         self._reader.assign(self._logs)
         for log in self._logs:
             self._reader.seek(log, min(offset for source, offset in self.positions.items() if _log_of(source) == log))
