@@ -88,7 +88,7 @@ class ChangelogReader:
         """Connect. Raises BrokerError when no broker answers."""
         try:
             await patiently(self._bootstrap, self._reader.start)
-            # Before anything is fetched: behind a fetch that waits for records, the broker would let this question wait.
+            # Before anything is fetched: behind a fetch that waits, the broker would let this question wait.
             self._ends = await patiently(self._bootstrap, lambda: self._reader.end_offsets(self._logs))
         except BaseException:
             # Another rebalance may have cancelled it; nobody will leave what was not entered.
