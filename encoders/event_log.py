@@ -224,7 +224,8 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
 def _open(path: Path, schema: pa.Schema) -> pq.ParquetFile:
     """Open one log and check that it has the columns of ``schema``."""
     try:
-        file = pq.ParquetFile(path)
+        # Whatever is read ahead stays in memory until the file is closed, the whole log in the end.
+        file = pq.ParquetFile(path, pre_buffer=False)
     except FileNotFoundError as error:
         raise EventLogError(f"{path}: there is no such file.") from error
     except (OSError, pa.ArrowException) as error:

@@ -73,6 +73,18 @@ def test_many_logs_are_read_in_time_then_file_then_row_order(
     assert all(batch.num_rows == size for batch in batches[:-1])
 
 
+def test_a_log_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    path, draw = tmp_path / "log.parquet", np.random.default_rng(0)
+    place = ARROW_SCHEMA.get_field_index("event_id")
+    with EventLogWriter(path) as writer:
+        for part in range(40):
+            ids = pa.array([draw.bytes(2_000).hex() for _ in range(200)])
+            writer.write(rows([part] * 200).set_column(place, ARROW_SCHEMA.field(place), ids))
+    before = pa.total_allocated_bytes()
+    most = max(pa.total_allocated_bytes() - before for _ in read_batches([path], rows=200))
+    assert most < path.stat().st_size / 4
+
+
 def test_an_unsorted_log_names_the_row(tmp_path: Path) -> None:
     with pytest.raises(EventLogError, match=r"row 3 is earlier"), EventLogWriter(tmp_path / "log.parquet") as writer:
         writer.write(rows([1, 2]))
