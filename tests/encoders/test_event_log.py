@@ -77,11 +77,11 @@ def test_a_log_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     path, draw = tmp_path / "log.parquet", np.random.default_rng(0)
     place = ARROW_SCHEMA.get_field_index("event_id")
     with EventLogWriter(path) as writer:
-        for part in range(40):
-            ids = pa.array([draw.bytes(2_000).hex() for _ in range(200)])
-            writer.write(rows([part] * 200).set_column(place, ARROW_SCHEMA.field(place), ids))
+        for part in range(80):
+            ids = pa.array([draw.bytes(2_000).hex() for _ in range(100)])
+            writer.write(rows([part] * 100).set_column(place, ARROW_SCHEMA.field(place), ids))
     before = pa.total_allocated_bytes()
-    most = max(pa.total_allocated_bytes() - before for _ in read_batches([path], rows=200))
+    most = max(pa.total_allocated_bytes() - before for _ in read_batches([path], rows=100))
     assert most < path.stat().st_size / 4
 
 
