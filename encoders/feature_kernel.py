@@ -245,7 +245,8 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
                     below_mean += price < price_sum / views
                 views += 1
                 price_sum += price
-                log_price = math.log(price)
+                # Prices have 24 bits, and so would squares: of one price alone they would not be those of the mean.
+                log_price = np.float64(math.log(price))
                 log_sum += log_price
                 log_squares += log_price**2
                 lowest, highest, last_price = min(lowest, price), max(highest, price), price

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from encoders.feature_spec import (
@@ -146,6 +146,7 @@ def test_a_beginning_reads_as_a_session_that_has_only_begun(
 
 
 @given(events_strategy, st.integers(1, 2**31), st.sampled_from([0.25, 4.0, 1024.0]), st.integers(-50, 50))
+@example([(0, 4, 0, 0, 0, 1.0, 0, 0, 0)], 1, 1024.0, 0)  # one price has no spread, however high
 @settings(max_examples=60, deadline=None)  # the first example compiles
 def test_identities_price_level_and_date_leave_no_trace(
     rows: list[tuple[int, int, int, int, int, float, int, int, int]], salt: int, factor: float, weeks: int
