@@ -51,9 +51,9 @@ def assign(
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         disorder = disorder_ms(_times(events, progress, rows), rules.allowed_lateness_ms)
         with AssignmentLogWriter(out) as log:
-            # Reading and decoding, sessions, types, and writing: each in a thread of its own.
+            # Reading and decoding, sessions, and writing in a thread each, types in as many as there are cores.
             batches = ahead(_batches(events, progress, rows))
-            cores = len(os.sched_getaffinity(0))
+            cores = os.cpu_count() or 1
             for batch in ahead(assign_sessions(batches, loaded, rules, source, disorder, counts, threads=cores)):
                 log.write(batch)
     result = {
