@@ -59,7 +59,8 @@ def measure_speed(report: Report, network: SessionEncoder, encoder: Encoder, par
     start = time.process_time()
     for begun in rounds:
         encoder.encode(begun, still_open=np.ones(len(begun), np.bool_))
-    live_s = once_s + time.process_time() - start
+    encoder.encode(log.batch(), still_open=np.zeros(len(log), np.bool_))
+    live_s = time.process_time() - start
     report.add("live_us_per_event", 1e6 * live_s / events, "CPU-us")
 
 

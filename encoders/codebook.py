@@ -96,8 +96,8 @@ class Codebook:
         _assign(
             latents,
             length_bucket(lengths),
-            self.coarse,
-            self.fine,
+            np.ascontiguousarray(self.coarse.T),
+            np.ascontiguousarray(self.fine.swapaxes(1, 2)),
             self.coarse_scale,
             self.coarse_bias,
             self.fine_scale,
@@ -135,12 +135,13 @@ def length_bucket(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _distance(one: F32, other: F32) -> float:
-    total = 0.0
-    for index in range(len(one)):
-        difference = float(one[index]) - float(other[index])
-        total += difference * difference
-    return total
+def _distances(point: F32, vectors: F32, distances: F64) -> None:
+    """Write the squared distance of a point (D,) to each of ``K`` vectors (D, K), summed in the order of D."""
+    distances[:] = 0.0
+    for index in range(len(point)):
+        for place in range(len(distances)):
+            difference = float(point[index]) - float(vectors[index, place])
+            distances[place] += difference * difference
 
 
 @numba.njit(cache=True, nogil=True)
@@ -167,8 +168,8 @@ def _weigh(distances: F64, scale: F32, bias: F32, chances: F64) -> int:
 def _assign(
     latents: F32,
     buckets: npt.NDArray[np.int64],
-    coarse: F32,
-    fine: F32,
+    coarse: F32,  # (D1, C)
+    fine: F32,  # (C, D2, F)
     coarse_scale: F32,
     coarse_bias: F32,
     fine_scale: F32,
@@ -177,21 +178,19 @@ def _assign(
     chances: F32,
     want_posterior: bool,
 ) -> None:
-    size, width = coarse.shape
-    fine_size = fine.shape[1]
+    width, size = coarse.shape
+    fine_size = fine.shape[2]
     to_coarse, to_fine = np.empty(size), np.empty(fine_size)
     of_coarse, of_fine = np.empty(size), np.empty(fine_size)
     no_bias = np.zeros(fine_size, np.float32)
     for row in range(len(latents)):
         bucket = buckets[row]
-        for index in range(size):
-            to_coarse[index] = _distance(latents[row, :width], coarse[index])
+        _distances(latents[row, :width], coarse, to_coarse)
         nearest = _weigh(to_coarse, coarse_scale[bucket], coarse_bias[bucket], of_coarse)
         for index in range(size):
             if index != nearest and not want_posterior:
                 continue
-            for place in range(fine_size):
-                to_fine[place] = _distance(latents[row, width:], fine[index, place])
+            _distances(latents[row, width:], fine[index], to_fine)
             nearest_fine = _weigh(to_fine, fine_scale[bucket, int(index != nearest)], no_bias, of_fine)
             if index == nearest:
                 code[row] = nearest * fine_size + nearest_fine

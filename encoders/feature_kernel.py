@@ -83,6 +83,9 @@ _NEW, _SAME, _RETURN = 0, 1, 2
 # Logarithms of seconds and counts are brought near one, so that no feature drowns the others at the start of training.
 _LOG_GAP_SCALE, _LOG_ELAPSED_SCALE, _LOG_POSITION_SCALE = 4.0, 6.0, 3.0
 
+#: log1p of the numbers that are counted in a session; others are computed.
+_LOG1P = np.array([math.log1p(count) for count in range(1024)])
+
 _DAY_MS = 86_400_000
 _WEEKDAY_OF_EPOCH = 3  # 1 January 1970 was a Thursday; Monday is 0
 _FRIDAY = 4
@@ -93,10 +96,17 @@ def fill_features(
     events: Events, starts: I64, lengths: I64, read: I32, tokens: F32, summaries: F32, contexts: F32
 ) -> None:
     """Write the features of sessions into zeroed arrays of the shapes that ``session_features`` returns."""
+    memory, visits = np.empty((3, MEMORY), np.uint32), np.empty(MEMORY, np.int32)
+    counts = np.empty(_EVENTS + 1, np.int32)
     for row in range(len(starts)):
         session = events[starts[row] : starts[row] + lengths[row]]
-        _fill_session(session, read[row], tokens[:, row], summaries[row])
+        _fill_session(session, read[row], memory, visits, counts, tokens[:, row], summaries[row])
         _fill_context(session, contexts[row])
+
+
+@numba.njit(cache=True, nogil=True)
+def _log1p(count: int) -> float:
+    return _LOG1P[count] if count < len(_LOG1P) else math.log1p(count)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -133,15 +143,11 @@ def _place_of_token(position: int, length: int, read: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
+def _fill_session(events: Events, read: int, memory: U32, visits: I32, counts: I32, tokens: F32, summary: F32) -> None:
+    """Write one session's features; what the memory holds beforehand does not matter."""
     length = len(events)
-    products, categories, queries = (
-        np.zeros(MEMORY, np.uint32),
-        np.zeros(MEMORY, np.uint32),
-        np.zeros(MEMORY, np.uint32),
-    )
-    visits = np.zeros(MEMORY, np.int32)
-    counts = np.zeros(_EVENTS + 1, np.int32)
+    products, categories, queries = memory
+    counts[:] = 0
     known_products = known_categories = known_queries = 0
     product_events = category_events = query_events = 0
     last_product = last_category = last_query = np.uint32(0)
@@ -184,7 +190,7 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
         previous = event.t
         if fresh:
             token[_T_ELAPSED] = math.log1p((event.t - start) / 1000.0) / _LOG_ELAPSED_SCALE
-            token[_T_POSITION] = math.log1p(position) / _LOG_POSITION_SCALE
+            token[_T_POSITION] = _log1p(position) / _LOG_POSITION_SCALE
 
         if event.product != 0:
             product_events += 1
@@ -192,7 +198,7 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
             relation = _relation(place, event.product, last_product)
             if fresh:
                 token[_T_PRODUCT + relation] = 1.0
-                token[_T_PRODUCT_VISITS] = math.log1p(visits[place]) if place >= 0 else 0.0
+                token[_T_PRODUCT_VISITS] = _log1p(visits[place]) if place >= 0 else 0.0
             same += relation == _SAME
             returns += relation == _RETURN
             if place >= 0:
@@ -266,14 +272,17 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
         if code > _ADDED and first_add >= 0:
             cart_end = event.t
         if fresh:
-            token[_T_CART] = math.log1p(cart)
+            token[_T_CART] = _log1p(cart)
             token[_T_QUANTITY] = math.log(quantity)
         if referrer == 0:
             referrer = int(event.referrer)
 
+    most_visits = 0
+    for place in range(known_products):
+        most_visits = max(most_visits, visits[place])
     gaps = max(length - 1, 1)
     for code in range(1, _EVENTS + 1):
-        summary[code - 1] = math.log1p(counts[code])
+        summary[code - 1] = _log1p(counts[code])
     summary[_S_EVENTS] = math.log(length)
     summary[_S_DURATION] = math.log1p((previous - start) / 1000.0)
     summary[_S_MEAN_GAP] = gap_sum / gaps
@@ -281,13 +290,13 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
     summary[_S_MAX_GAP] = longest_gap
     summary[_S_QUICK] = quick / gaps
     summary[_S_BREAK] = breaks / gaps
-    summary[_S_PRODUCTS] = math.log1p(known_products)
+    summary[_S_PRODUCTS] = _log1p(known_products)
     summary[_S_PRODUCT_SAME] = same / max(product_events, 1)
     summary[_S_PRODUCT_RETURN] = returns / max(product_events, 1)
-    summary[_S_TOP_VISITS] = math.log1p(visits.max())
-    summary[_S_CATEGORIES] = math.log1p(known_categories)
+    summary[_S_TOP_VISITS] = _log1p(most_visits)
+    summary[_S_CATEGORIES] = _log1p(known_categories)
     summary[_S_SWITCH] = switches / max(category_events, 1)
-    summary[_S_QUERIES] = math.log1p(known_queries)
+    summary[_S_QUERIES] = _log1p(known_queries)
     summary[_S_REFINED] = refined / max(query_events, 1)
     if views > 0:
         summary[_S_PRICED] = 1.0
@@ -295,7 +304,7 @@ def _fill_session(events: Events, read: int, tokens: F32, summary: F32) -> None:
         summary[_S_PRICE_TREND] = _log_ratio(last_price, first_price)
         summary[_S_BELOW_MEAN] = below_mean / views
         summary[_S_PUT_IN_CART] = put_in_cart / max(priced_adds, 1)
-    summary[_S_VIEWS_BEFORE] = math.log1p(views_before_cart)
+    summary[_S_VIEWS_BEFORE] = _log1p(views_before_cart)
     if cart_end >= 0:
         summary[_S_CART_WAIT] = math.log1p((cart_end - first_add) / 1000.0)
     summary[_S_QUANTITY] = math.log(most_at_once)

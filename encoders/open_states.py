@@ -12,15 +12,24 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from schemas.events import I32, I64, U64, Events
+from schemas.events import I32, I64, Events
 
 F32 = npt.NDArray[np.float32]
 
 #: Sessions that are kept, at most: some 90 MiB at 64 + 24 numbers each, of which only what is used is ever taken.
 CAPACITY = 1 << 18
 
-# Multipliers of MurmurHash3's 64-bit finisher.
+#: What a session is recognised by: the hash of the events that were read, how many they were, and the last one's time.
+HEAD = np.dtype([("prefix", "<u8"), ("count", "<i8"), ("ended_ms", "<i8")])
+Heads = npt.NDArray[np.void]
+
+# Multipliers of MurmurHash3's 64-bit finisher, then odd ones that tell an event's fields apart.
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+_OF_TIME, _OF_PRODUCT, _OF_QUERY = (
+    np.uint64(0x9E3779B97F4A7C15),
+    np.uint64(0xBF58476D1CE4E5B9),
+    np.uint64(0x94D049BB133111EB),
+)
 _SHIFT, _HALF, _BYTE = np.uint64(33), np.uint64(32), np.uint64(8)
 
 
@@ -29,22 +38,16 @@ class Known:
     """What is known of ``n`` sessions.
 
     read     (n,) int32 events that have been read, 0 of a session that is not known
-    states   (n, W) float32 after them
+    states   (n, W) float32 after them, 0 of a session that is not known
     latents  (n, D) float32 of those that have been read to their end; of others they mean nothing
+    places   (n,) int64 where the table keeps each; heads (n,) HEAD what it will be recognised by
     """
 
     read: I32
     states: F32
     latents: F32
-
-    @staticmethod
-    def nothing(sessions: int, width: int, latent_width: int) -> "Known":
-        """Return that nothing has been read of some sessions."""
-        return Known(
-            np.zeros(sessions, np.int32),
-            np.zeros((sessions, width), np.float32),
-            np.empty((sessions, latent_width), np.float32),
-        )
+    places: I64
+    heads: Heads
 
 
 class OpenStates:
@@ -52,27 +55,29 @@ class OpenStates:
 
     def __init__(self, width: int, latent_width: int, capacity: int = CAPACITY) -> None:
         """``width`` numbers make a state, ``latent_width`` a latent."""
-        self._prefixes = np.zeros(capacity, np.uint64)
-        self._counts = np.zeros(capacity, np.int32)
-        self._ended_ms = np.zeros(capacity, np.int64)
+        self._heads = np.zeros(capacity, HEAD)
         self._states = np.zeros((capacity, width), np.float32)
         self._latents = np.zeros((capacity, latent_width), np.float32)
 
     def recall(self, events: Events, starts: I64, lengths: I64) -> Known:
-        """Return what is known of the sessions ``events[starts[i]:starts[i] + lengths[i]]``."""
-        known = Known.nothing(len(starts), self._states.shape[1], self._latents.shape[1])
+        """Return what is known of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, of one event or more."""
+        n = len(starts)
+        known = Known(
+            np.zeros(n, np.int32),
+            np.zeros((n, self._states.shape[1]), np.float32),
+            np.empty((n, self._latents.shape[1]), np.float32),
+            np.empty(n, np.int64),
+            np.empty(n, HEAD),
+        )
         _recall(
-            events, starts, lengths, self._prefixes, self._counts, self._states, self._latents,
-            known.read, known.states, known.latents,
+            events, starts, lengths, self._heads, self._states, self._latents,
+            known.read, known.states, known.latents, known.places, known.heads,
         )  # fmt: skip
         return known
 
-    def keep(self, events: Events, starts: I64, lengths: I64, states: F32, latents: F32) -> None:
-        """Keep the states (n, W) and latents (n, D) that reading these sessions to their ends has led to."""
-        _keep(
-            events, starts, lengths, states, latents,
-            self._prefixes, self._counts, self._ended_ms, self._states, self._latents,
-        )  # fmt: skip
+    def keep(self, known: Known, rows: I64) -> None:
+        """Keep some rows of ``recall``'s answer, whose states and latents are by now those of the whole sessions."""
+        _keep(rows, known.states, known.latents, known.places, known.heads, self._heads, self._states, self._latents)
 
 
 @nb.njit(cache=True, nogil=True, inline="always")
@@ -82,73 +87,62 @@ def _mixed(state: np.uint64, value: np.uint64) -> np.uint64:
 
 
 @nb.njit(cache=True, nogil=True)
-def _prefix(events: Events, start: int, count: int) -> np.uint64:
-    """Return the hash of ``count`` events; an event's id stands for what it says, the rest for careless ids."""
-    state = np.uint64(count)
-    for i in range(start, start + count):
-        event = events[i]
-        state = _mixed(state, np.uint64(event.id))
-        state = _mixed(state, np.uint64(event.t))
-        state = _mixed(state, (np.uint64(event.product) << _HALF) | np.uint64(event.category))
-        state = _mixed(state, (np.uint64(event.query) << _BYTE) | np.uint64(event.event))
-    return state
-
-
-@nb.njit(cache=True, nogil=True)
-def _places(events: Events, start: int, capacity: int) -> tuple[np.int64, np.int64]:
-    """Return the two places at which a session that begins with this event may be."""
-    mixed = _mixed(_mixed(np.uint64(0), np.uint64(events[start].id)), np.uint64(events[start].t))
-    mask = np.uint64(capacity - 1)
-    return np.int64((mixed >> _HALF) & mask), np.int64((mixed >> _BYTE) & mask)
-
-
-@nb.njit(cache=True, nogil=True)
 def _recall(
     events: Events,
     starts: I64,
     lengths: I64,
-    prefixes: U64,
-    counts: I32,
+    kept_heads: Heads,
     kept_states: F32,
     kept_latents: F32,
     read: I32,
     states: F32,
     latents: F32,
+    places: I64,
+    heads: Heads,
 ) -> None:
+    mask = np.uint64(len(kept_heads) - 1)
     for row in range(len(starts)):
-        for place in _places(events, starts[row], len(counts)):
-            count = counts[place]
-            if 0 < count <= lengths[row] and prefixes[place] == _prefix(events, starts[row], count):
-                read[row] = count
-                states[row] = kept_states[place]
-                latents[row] = kept_latents[place]
-                break
+        start, length = starts[row], np.int64(lengths[row])
+        prefix = np.uint64(0)
+        first = second = np.int64(0)
+        found = np.int64(-1)
+        for count in range(1, length + 1):
+            event = events[start + count - 1]
+            # An event's id stands for what it says, the rest for careless ids.
+            value = np.uint64(event.id) + np.uint64(event.t) * _OF_TIME
+            value += ((np.uint64(event.product) << _HALF) | np.uint64(event.category)) * _OF_PRODUCT
+            value += ((np.uint64(event.query) << _BYTE) | np.uint64(event.event)) * _OF_QUERY
+            prefix = _mixed(prefix, value)
+            if count == 1:
+                first, second = np.int64((prefix >> _HALF) & mask), np.int64((prefix >> _BYTE) & mask)
+            if kept_heads[first].count == count and kept_heads[first].prefix == prefix:
+                found = first
+            elif kept_heads[second].count == count and kept_heads[second].prefix == prefix:
+                found = second
+        if found >= 0:
+            read[row] = kept_heads[found].count
+            states[row] = kept_states[found]
+            latents[row] = kept_latents[found]
+        else:
+            # In the place of whoever clicked last the longer time ago.
+            found = first if kept_heads[first].ended_ms <= kept_heads[second].ended_ms else second
+        places[row] = found
+        heads[row].prefix, heads[row].count, heads[row].ended_ms = prefix, length, events[start + length - 1].t
 
 
 @nb.njit(cache=True, nogil=True)
 def _keep(
-    events: Events,
-    starts: I64,
-    lengths: I64,
+    rows: I64,
     states: F32,
     latents: F32,
-    prefixes: U64,
-    counts: I32,
-    ended_ms: I64,
+    places: I64,
+    heads: Heads,
+    kept_heads: Heads,
     kept_states: F32,
     kept_latents: F32,
 ) -> None:
-    for row in range(len(starts)):
-        start, length = starts[row], np.int64(lengths[row])
-        first, second = _places(events, start, len(counts))
-        # Where it lay before; else in the place of whoever clicked last the longer time ago.
-        place = first if ended_ms[first] <= ended_ms[second] else second
-        for candidate in (first, second):
-            count = np.int64(counts[candidate])
-            if 0 < count <= length and prefixes[candidate] == _prefix(events, start, count):
-                place = candidate
-        prefixes[place] = _prefix(events, start, length)
-        counts[place] = length
-        ended_ms[place] = events[start + length - 1].t
+    for row in rows:
+        place = places[row]
+        kept_heads[place] = heads[row]
         kept_states[place] = states[row]
         kept_latents[place] = latents[row]

@@ -16,7 +16,7 @@ from encoders.codebook import Codebook, Codes
 from encoders.errors import ArtefactError
 from encoders.feature_spec import MAX_TOKENS
 from encoders.features import F32, Features, session_features, token_counts
-from encoders.open_states import Known, OpenStates
+from encoders.open_states import OpenStates
 from schemas.events import I32, I64, Events, SessionBatch
 
 #: Sessions encoded at once: small enough that a batch's arrays stay in cache, large enough to fill the matrix kernels.
@@ -77,30 +77,31 @@ class Encoder:
 
     def _followed(self, events: Events, starts: I64, lengths: I64, still_open: npt.NDArray[np.bool_]) -> F32:
         known = self._open.recall(events, starts, lengths)
-        latents, states = self._read(events, starts, lengths, known)
         # A longer session is read as its beginning and its end: with the next event its tokens are others.
-        kept = np.flatnonzero(still_open & (lengths <= MAX_TOKENS))
-        self._open.keep(events, starts[kept], lengths[kept], states[kept], latents[kept])
-        return latents
+        short = lengths <= MAX_TOKENS
+        known.read[~short] = 0
+        known.states[~short] = 0.0
+        self._read(events, starts, lengths, known.read, known.states, known.latents)
+        self._open.keep(known, np.flatnonzero(still_open & short))
+        return known.latents
 
     def latents(self, events: Events, starts: I64, lengths: I64) -> F32:
         """Return latents (n, D) of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, which may overlap."""
-        nothing = Known.nothing(len(starts), self._width, self.codebook.latent_width)
-        latents, _ = self._read(events, starts, lengths, nothing)
+        n = len(starts)
+        states = np.zeros((n, self._width), np.float32)
+        latents = np.empty((n, self.codebook.latent_width), np.float32)
+        self._read(events, starts, lengths, np.zeros(n, np.int32), states, latents)
         return latents
 
-    def _read(self, events: Events, starts: I64, lengths: I64, known: Known) -> tuple[F32, F32]:
-        """Return the latents (n, D) and the recurrent states (n, W) of sessions, going on from what is known."""
-        read = np.where(lengths <= MAX_TOKENS, known.read, 0)
-        latents, states = known.latents, known.states
+    def _read(self, events: Events, starts: I64, lengths: I64, read: I32, states: F32, latents: F32) -> None:
+        """Go on reading sessions behind their first ``read`` events; the last two are filled, see ``Known``."""
         counts = token_counts(lengths) - read
         order = np.argsort(counts, kind="stable")
         # Those without a new event come first, and have all they need.
         for first in range(int((counts == 0).sum()), len(order), BATCH):
             rows = order[first : first + BATCH]
             features = session_features(events, starts[rows], lengths[rows], read[rows])
-            latents[rows], states[rows] = self.run(features, counts[rows], states[rows] * (read[rows, None] > 0))
-        return latents, states
+            latents[rows], states[rows] = self.run(features, counts[rows], states[rows])
 
     def run(self, features: Features, counts: I32, states: F32 | None = None) -> tuple[F32, F32]:
         """Run the network alone over one batch of features with ``counts`` (B,) tokens, from ``states`` (B, W) on.

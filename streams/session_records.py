@@ -91,8 +91,10 @@ def _with_blocks(heads: Records, blocks: Mapping[int, list[Record]]) -> Records:
     Where the broker has no transactions, what lies close together most likely travels in one batch, which is whole or
     absent.
     """
-    records = [[record, *blocks.get(i, ())] for i, record in enumerate(heads.tolist())]
-    return Records.of(list(itertools.chain.from_iterable(records)))
+    of_blocks = Records.of(list(itertools.chain.from_iterable(blocks.values())))
+    owner = np.repeat(list(blocks), [len(some) for some in blocks.values()])
+    order = np.argsort(np.concatenate([np.arange(len(heads)), owner]), kind="stable")
+    return Records.joined([heads, of_blocks]).at(order)
 
 
 @nb.njit(cache=True, nogil=True)

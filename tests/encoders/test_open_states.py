@@ -19,8 +19,9 @@ def session(first_id: int, length: int) -> Events:
 
 
 def kept(states: OpenStates, events: Events, value: float) -> None:
-    numbers = np.full((1, WIDTH), value, np.float32), np.full((1, LATENT_WIDTH), -value, np.float32)
-    states.keep(events, np.array([0]), np.array([len(events)]), *numbers)
+    known = states.recall(events, np.array([0]), np.array([len(events)]))
+    known.states[:], known.latents[:] = value, -value
+    states.keep(known, np.array([0]))
 
 
 def recalled(states: OpenStates, events: Events) -> tuple[int, float]:
