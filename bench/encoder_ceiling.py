@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from bench.encoder_world import Part, World
 from encoders.batches import BEGINNING_SHARE
 from encoders.feature_spec import CONTEXT_WIDTH, SUMMARY_WIDTH, TOKEN_WIDTH
-from encoders.features import described_features, session_features, token_counts
+from encoders.features import described_features, session_features
 from encoders.metrics import nmi
 from encoders.model import SUMMARY_LIMIT
 from schemas.events import I64
@@ -93,7 +93,7 @@ class _Classifier(nn.Module):
     def forward(self, part: Part, rows: I64, lengths: I64) -> Tensor:
         """Return scores (B, types) of the first ``lengths`` (B,) events of the sessions ``rows`` (B,)."""
         features = session_features(part.log.events, part.log.starts[rows], lengths)
-        counts = torch.from_numpy(token_counts(lengths).astype(np.int64))
+        counts = torch.from_numpy(lengths.astype(np.int64))
         _, state = self.gru(pack_padded_sequence(torch.from_numpy(features.tokens), counts, enforce_sorted=False))
         described = torch.from_numpy(np.concatenate([features.summaries, features.contexts], axis=1))
         standardised = ((described - self.mean) * self.scale).clamp(-SUMMARY_LIMIT, SUMMARY_LIMIT)

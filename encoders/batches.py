@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from encoders.features import session_features, token_counts
+from encoders.features import session_features
 from encoders.model import event_targets
 from encoders.sessionise import SessionLog
 from schemas.events import I64
@@ -21,6 +21,8 @@ from schemas.taxonomy import EVENT_CODES, STRATUM_OF_EVENT
 
 #: Part of the sessions of a batch of which only a random beginning is shown.
 BEGINNING_SHARE = 0.5
+#: Events of a session that are learned from, at most; a longer one is shown as its beginning.
+EVENTS_READ = 128
 #: Merchants that the pairs of one batch come from; each buyer then has some dozens of rivals at the same merchant.
 PAIR_MERCHANTS = 8
 
@@ -86,10 +88,10 @@ class BatchSource:
         log, random = self.log, self._random
         lengths = log.lengths[rows]
         partial = random.random(len(rows)) < self.beginning_share
-        shown = np.where(partial, random.integers(1, lengths + 1), lengths)
+        shown = np.minimum(np.where(partial, random.integers(1, lengths + 1), lengths), EVENTS_READ)
         seen = session_features(log.events, log.starts[rows], shown)
         whole = session_features(log.events, log.starts[rows], lengths).summaries
-        counts = token_counts(shown)
+        counts = shown.astype(np.int32)
         previous, owner, targets = next_events(torch.from_numpy(seen.tokens), counts, shown == lengths)
         return Batch(
             tokens=torch.from_numpy(seen.tokens).to(self.device),

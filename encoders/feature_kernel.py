@@ -10,13 +10,10 @@ from encoders.feature_spec import (
     BREAK_S,
     CONTEXT_FEATURES,
     GAP_BOUNDS_S,
-    HEAD_TOKENS,
     LOG_RATIO_LIMIT,
-    MAX_TOKENS,
     MEMORY,
     QUICK_S,
     SUMMARY_FEATURES,
-    TAIL_TOKENS,
     TOKEN_FEATURES,
 )
 from schemas.events import I32, I64, Events
@@ -133,16 +130,6 @@ def _log_ratio(price: float, other: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _place_of_token(position: int, length: int, read: int) -> int:
-    """Return where an event's token is written, -1 if it has none."""
-    if length <= MAX_TOKENS:
-        return max(position - read, -1)
-    if position < HEAD_TOKENS:
-        return position
-    return max(position - (length - MAX_TOKENS), -1) if position >= length - TAIL_TOKENS else -1
-
-
-@numba.njit(cache=True, nogil=True)
 def _fill_session(events: Events, read: int, memory: U32, visits: I32, counts: I32, tokens: F32, summary: F32) -> None:
     """Write one session's features; what the memory holds beforehand does not matter."""
     length = len(events)
@@ -164,9 +151,8 @@ def _fill_session(events: Events, read: int, memory: U32, visits: I32, counts: I
     for position in range(length):
         event = events[position]
         # Logarithms are most of the work, and of an event that has been read before only the summary needs any.
-        place_of_token = _place_of_token(position, length, read)
-        fresh = place_of_token >= 0
-        token = tokens[max(place_of_token, 0)]
+        fresh = position >= read
+        token = tokens[max(position - read, 0)]
         code = int(event.event)
         if 0 < code <= _EVENTS:
             counts[code] += 1

@@ -10,12 +10,7 @@ import json
 from schemas.taxonomy import DEVICES, EVENT_NAMES, REFERRERS
 
 #: Raised whenever a value below changes its meaning; an encoder trained on another revision is refused.
-FEATURE_REVISION = 1
-
-#: A longer session is read as its first and its last events; the summary still counts all of them.
-HEAD_TOKENS = 12
-TAIL_TOKENS = 20
-MAX_TOKENS = HEAD_TOKENS + TAIL_TOKENS
+FEATURE_REVISION = 2
 
 #: Upper bounds of the pause buckets in seconds; the last bucket is open, a session's first token is in none.
 GAP_BOUNDS_S = (2.0, 6.0, 15.0, 40.0, 120.0, 600.0)
@@ -93,5 +88,5 @@ CONTEXT_WIDTH = len(CONTEXT_FEATURES)
 def feature_spec_hash() -> str:
     """Return the SHA-256 of everything that fixes the features' meaning: an encoder and its input must agree on it."""
     names = [TOKEN_FEATURES, SUMMARY_FEATURES, CONTEXT_FEATURES]
-    limits = [HEAD_TOKENS, TAIL_TOKENS, GAP_BOUNDS_S, QUICK_S, BREAK_S, MEMORY, LOG_RATIO_LIMIT]
+    limits = [GAP_BOUNDS_S, QUICK_S, BREAK_S, MEMORY, LOG_RATIO_LIMIT]
     return hashlib.sha256(json.dumps([FEATURE_REVISION, names, limits]).encode()).hexdigest()

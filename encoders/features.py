@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.feature_kernel import fill_features
-from encoders.feature_spec import CONTEXT_WIDTH, MAX_TOKENS, SUMMARY_WIDTH, TOKEN_WIDTH
+from encoders.feature_spec import CONTEXT_WIDTH, SUMMARY_WIDTH, TOKEN_WIDTH
 from schemas.events import I32, I64, Events
 
 F32 = npt.NDArray[np.float32]
@@ -35,14 +35,13 @@ class Features:
 def session_features(events: Events, starts: I64, lengths: I64, read: I32 | None = None) -> Features:
     """Return the features of the sessions ``events[starts[b]:starts[b] + lengths[b]]``.
 
-    Tokens of the first ``read`` (B,) events, if given, are left out, of sessions of at most ``MAX_TOKENS`` events only.
+    Tokens of the first ``read`` (B,) events, if given, are left out.
 
     Sessions are sorted by (t, id) and not empty; they may overlap (a beginning has a shorter length). ``T`` is the
-    most tokens that any of them has, at most ``MAX_TOKENS``. Every row depends on its own session alone. Pure; releases
-    the GIL.
+    most tokens that any of them has. Every row depends on its own session alone. Pure; releases the GIL.
     """
     read = np.zeros(len(starts), np.int32) if read is None else read
-    steps = int((token_counts(lengths) - read).max(initial=1))
+    steps = int((lengths - read).max(initial=1))
     features = Features(
         np.zeros((steps, len(starts), TOKEN_WIDTH), np.float32),
         np.zeros((len(starts), SUMMARY_WIDTH), np.float32),
@@ -63,8 +62,3 @@ def described_features(events: Events, starts: I64, lengths: I64) -> F32:
         features = session_features(events, starts[rows], lengths[rows])
         described[rows, :SUMMARY_WIDTH], described[rows, SUMMARY_WIDTH:] = features.summaries, features.contexts
     return described
-
-
-def token_counts(lengths: I64) -> I32:
-    """Return how many tokens sessions of these lengths have, (B,) int32: what the encoder takes as sequence lengths."""
-    return np.minimum(lengths, MAX_TOKENS).astype(np.int32)

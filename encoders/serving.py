@@ -4,6 +4,7 @@ Sessions are sorted by length and encoded in small batches trimmed to their own 
 session's code and confidence are the same to the last bit in whatever batch it comes.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import onnxruntime as ort
 from encoders.artefact import CODEBOOK_FILE, NETWORK_FILE, check_artefact
 from encoders.codebook import Codebook, Codes
 from encoders.errors import ArtefactError
-from encoders.feature_spec import MAX_TOKENS
-from encoders.features import F32, Features, session_features, token_counts
+from encoders.features import F32, Features, session_features
 from encoders.open_states import OpenStates
 from schemas.events import I32, I64, Events, SessionBatch
 
-#: Sessions encoded at once: small enough that a batch's arrays stay in cache, large enough to fill the matrix kernels.
-BATCH = 256
+#: Sessions encoded at once, at most: small enough that a batch's arrays stay in cache, large enough to fill the matrix
+#: kernels. ONNX Runtime steps through a whole batch as often as its longest session has events; another call costs
+#: about as much as the second number of steps.
+BATCH, BATCH_PADDING = 256, 64
 _ERRORS_ONLY = 3
 
 
@@ -77,12 +79,8 @@ class Encoder:
 
     def _followed(self, events: Events, starts: I64, lengths: I64, still_open: npt.NDArray[np.bool_]) -> F32:
         known = self._open.recall(events, starts, lengths)
-        # A longer session is read as its beginning and its end: with the next event its tokens are others.
-        short = lengths <= MAX_TOKENS
-        known.read[~short] = 0
-        known.states[~short] = 0.0
         self._read(events, starts, lengths, known.read, known.states, known.latents)
-        self._open.keep(known, np.flatnonzero(still_open & short))
+        self._open.keep(known, np.flatnonzero(still_open))
         return known.latents
 
     def latents(self, events: Events, starts: I64, lengths: I64) -> F32:
@@ -95,11 +93,11 @@ class Encoder:
 
     def _read(self, events: Events, starts: I64, lengths: I64, read: I32, states: F32, latents: F32) -> None:
         """Go on reading sessions behind their first ``read`` events; the last two are filled, see ``Known``."""
-        counts = token_counts(lengths) - read
+        counts = (lengths - read).astype(np.int32)
         order = np.argsort(counts, kind="stable")
         # Those without a new event come first, and have all they need.
-        for first in range(int((counts == 0).sum()), len(order), BATCH):
-            rows = order[first : first + BATCH]
+        for first, end in _batches(counts[order]):
+            rows = order[first:end]
             features = session_features(events, starts[rows], lengths[rows], read[rows])
             latents[rows], states[rows] = self.run(features, counts[rows], states[rows])
 
@@ -112,3 +110,14 @@ class Encoder:
         feed = {"tokens": features.tokens, "counts": counts, "summaries": features.summaries, "states": before[None]}
         latents, last = self._network.run(None, feed)
         return latents, last[0]
+
+
+def _batches(counts: I32) -> Iterator[tuple[int, int]]:
+    """Cut rising numbers of events into batches, from the first number that is not zero on; yield their bounds."""
+    first = int(np.searchsorted(counts, 1))
+    while first < len(counts):
+        some = counts[first : first + BATCH]
+        padding = some * np.arange(1, len(some) + 1) - np.cumsum(some)
+        end = first + int(np.searchsorted(padding, BATCH_PADDING, side="right"))
+        yield first, end
+        first = end

@@ -17,7 +17,7 @@ from encoders.checkpoint import Checkpoint
 from encoders.early_stopping import EarlyStopping, Weights
 from encoders.errors import TrainingDataError
 from encoders.feature_spec import SUMMARY_WIDTH
-from encoders.features import described_features, session_features, token_counts
+from encoders.features import described_features, session_features
 from encoders.model import BehaviourDecoder, SessionEncoder, Shape, infonce
 from encoders.quantiser import Quantiser, TreeQuantiser
 from encoders.sessionise import SessionLog
@@ -277,7 +277,7 @@ def torch_latents(encoder: SessionEncoder, log: SessionLog, batch: int = 1024) -
     for start in range(0, len(log), batch):
         rows = slice(start, start + batch)
         features = session_features(log.events, log.starts[rows], log.lengths[rows])
-        counts = torch.from_numpy(token_counts(log.lengths[rows]).astype(np.int64))
+        counts = torch.from_numpy(log.lengths[rows].astype(np.int64))
         tokens, summaries = (torch.from_numpy(part).to(device) for part in (features.tokens, features.summaries))
         parts.append(encoder(tokens, counts, summaries))
     return torch.cat(parts)

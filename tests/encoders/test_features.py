@@ -6,14 +6,11 @@ from hypothesis import strategies as st
 from encoders.feature_spec import (
     CONTEXT_FEATURES,
     FEATURE_REVISION,
-    HEAD_TOKENS,
-    MAX_TOKENS,
     SUMMARY_FEATURES,
-    TAIL_TOKENS,
     TOKEN_FEATURES,
     feature_spec_hash,
 )
-from encoders.features import PART, Features, described_features, session_features, token_counts
+from encoders.features import PART, Features, described_features, session_features
 from schemas.events import EVENT, Events
 from schemas.taxonomy import EVENT_CODES
 
@@ -141,8 +138,7 @@ def test_a_beginning_reads_as_a_session_that_has_only_begun(
     beginning, alone = _features(session, shown), _features(session[:shown].copy())
     assert np.array_equal(beginning.tokens, alone.tokens)
     assert np.array_equal(beginning.summaries, alone.summaries)
-    kept = min(shown, HEAD_TOKENS)
-    assert np.array_equal(beginning.tokens[:kept], _features(session).tokens[:kept]), "no token may look ahead"
+    assert np.array_equal(beginning.tokens, _features(session).tokens[:shown]), "no token may look ahead"
 
 
 @given(events_strategy, st.integers(1, 2**31), st.sampled_from([0.25, 4.0, 1024.0]), st.integers(-50, 50))
@@ -163,15 +159,12 @@ def test_identities_price_level_and_date_leave_no_trace(
         assert np.allclose(getattr(here, part), getattr(there, part), atol=1e-3)
 
 
-def test_a_long_session_keeps_its_head_and_its_tail() -> None:
+def test_what_was_read_before_gets_no_token_and_the_rest_the_same() -> None:
     session = np.concatenate([_event(place * place, "product_viewed", product=place + 1) for place in range(100)])
-    short, long = _features(session, HEAD_TOKENS), _features(session)
-    assert long.tokens.shape[0] == MAX_TOKENS
-    assert np.array_equal(long.tokens[:HEAD_TOKENS], short.tokens)
-    elapsed = np.log1p((session["t"] - session["t"][0]) / 1000.0) / 6.0
-    column = TOKEN_FEATURES.index("log_elapsed")
-    assert np.allclose(long.tokens[HEAD_TOKENS:, 0, column], elapsed[-TAIL_TOKENS:], atol=1e-5)
-    assert _summary(long)["log_events"] == pytest.approx(np.log(100))
+    whole = _features(session)
+    rest = session_features(session, np.array([0]), np.array([100]), np.array([60], np.int32))
+    assert np.array_equal(rest.tokens, whole.tokens[60:])
+    assert np.array_equal(rest.summaries, whole.summaries)
 
 
 def test_padding_is_zero_and_rows_do_not_touch() -> None:
@@ -194,12 +187,8 @@ def test_no_session_gives_no_row() -> None:
     assert features.tokens.shape[1] == len(features.summaries) == len(features.contexts) == 0
 
 
-def test_token_counts_are_capped() -> None:
-    assert token_counts(np.array([1, MAX_TOKENS, 500])).tolist() == [1, MAX_TOKENS, MAX_TOKENS]
-
-
 def test_the_spec_hash_belongs_to_the_revision() -> None:
     """A change of meaning must come with a new revision, or old encoders would be fed what they do not know."""
     assert {FEATURE_REVISION: feature_spec_hash()} == {
-        1: "88df3b9f3bc0131ce583902afe1c082c0d948054e8b0ba2f9a35405ae98927f4"
+        2: "e1fa141b75106eae1389025861b96c92576ccba6fb61de99603c7f3c6dd87d6e"
     }

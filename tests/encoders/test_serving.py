@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from encoders.batches import EVENTS_READ
 from encoders.errors import ArtefactError
-from encoders.feature_spec import MAX_TOKENS
 from encoders.serving import BATCH, Encoder
 from encoders.training import torch_latents
 from schemas.events import EVENT, SessionBatch
@@ -40,10 +40,10 @@ def test_a_session_is_encoded_alike_to_the_last_bit_in_any_batch(small: Any, siz
 
 
 def test_an_open_session_that_goes_on_is_encoded_to_the_last_bit_as_one_that_comes_whole(small: Any) -> None:
-    """Every few events, whatever came in the meantime; one session has more events than tokens are read of."""
+    """Every few events, whatever came in the meantime; one session is longer than any that was learned from."""
     following, log, random = Encoder.load(small.folder), small.held_out, np.random.default_rng(5)
     sessions = [log.events[start : start + length] for start, length in zip(log.starts, log.lengths, strict=True)]
-    sessions.append(np.sort(log.events[: 2 * MAX_TOKENS], order=["t", "id"]))
+    sessions.append(np.sort(log.events[: 2 * EVENTS_READ], order=["t", "id"]))
     ends = np.array([len(session) for session in sessions])
     lengths = np.minimum(ends, random.integers(1, 4, len(ends)))
     done = False
