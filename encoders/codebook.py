@@ -20,8 +20,8 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 
-#: Calibration is fitted apart for sessions of 1, 2, 3–4, 5–8, 9–16 and more events: few events say little.
-LENGTH_BOUNDS = (1, 2, 4, 8, 16)
+#: Calibration is fitted apart for sessions of 1, 2, 3, 4, 5, 6, 7–8, 9–11, 12–16 and more events: the first say most.
+LENGTH_BOUNDS = (1, 2, 3, 4, 5, 6, 8, 11, 16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
 
     commit_interval_ms: int = Field(5_000, ge=10, description="Time between commits of state, sink and offsets.")
-    provisional_interval_ms: int = Field(500, ge=0, description="Least time between two provisional rounds.")
+    provisional_interval_ms: int = Field(400, ge=0, description="Least time between two provisional rounds.")
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
     session_timeout_ms: int = Field(
         6_000,

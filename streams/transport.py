@@ -21,13 +21,13 @@ from streams.emit import RETRY_BACKOFF_MS
 from streams.fetched import Fetched, in_columns
 from streams.ledger import Entry, OffsetLedger
 
-#: After a small fetch the next one waits this long, so that under live traffic chunks hold hundreds of records, not
-#: five: what a chunk costs beside its records would else be the larger part. A worker that is behind never waits.
-LINGER_S = 0.1
-LINGER_BELOW_RECORDS = 2_000
+#: When the broker answers a fetch: once it has so many bytes, or after so many milliseconds. While there is traffic it
+#: gathers, so that chunks hold thousands of records, not five: what a chunk costs beside its records would else be the
+#: larger part. A worker that is behind never waits, and what comes after a silence is answered at once.
+GATHER, QUIET = (512 * 1024, 350), (1, 1_500)
 #: While fetched records wait to be taken for less than this, no further fetch is begun. aiokafka's own tenth of a
-#: second is over too soon: the fetch that it then begins leaves out the partitions whose records wait, there is only
-#: one at a time, and Faust lets the broker hold an empty one for 1.5 s, in which nothing of those partitions comes.
+#: second is over too soon: the fetch that it then begins leaves out the partitions whose records wait, and there is
+#: only one at a time.
 PREFETCH_BACKOFF_S = 1.0
 #: A partition counts as caught up only if the broker said so this recently, not before a pause or an outage.
 FRESH_MS = 5_000
@@ -58,19 +58,21 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetch_records(
         self, consumer: Any, active_partitions: Any, timeout: float | None = None, max_records: int | None = None
     ) -> Any:
-        fetch = super()._fetch_records
-        consumer._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        in_columns(consumer._fetcher)
+        fetch, fetcher = super()._fetch_records, consumer._fetcher
+        fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
+        in_columns(fetcher)
         fetched = await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
-        if fetched or not timeout or consumer._fetcher._closed:
-            return fetched
-        arrival = consumer._fetcher._create_fetch_waiter()
-        await asyncio.wait([arrival], timeout=timeout)
-        if not arrival.done():
-            arrival.cancel()
-            return {}
-        in_columns(consumer._fetcher)
-        return await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
+        if not fetched and timeout and not fetcher._closed:
+            arrival = fetcher._create_fetch_waiter()
+            await asyncio.wait([arrival], timeout=timeout)
+            if arrival.done():
+                in_columns(fetcher)
+                fetched = await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
+            else:
+                arrival.cancel()
+        # Read by the next request, which is made once the event loop goes on.
+        fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = GATHER if fetched else QUIET
+        return fetched
 
     def _create_consumer(self, loop: Any) -> Any:
         consumer = super()._create_consumer(loop)
@@ -160,13 +162,9 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]
     async def _drain_messages(self, fetcher: Any) -> None:
         """Deliver fetches to the agents until stopped. Faust's own version also keeps read offsets, one per record."""
         while not (self.should_stop or fetcher.should_stop):
-            records = 0
             async for _, message in self.getmany(timeout=1.0):
-                records += len(message.value)
                 # A suspended flow means a rebalance: the message is dropped, its entry stays unacked until revoked.
                 await self.wait_first(self.callback(message), self.suspend_flow.wait())
-            if 0 < records < LINGER_BELOW_RECORDS:
-                await asyncio.sleep(LINGER_S)
 
     def ack(self, message: Any) -> bool:
         """Ignore Faust's acknowledgement, which comes even for an agent that raised; the ledger has its own."""
