@@ -7,12 +7,14 @@ were read, so one that a late event has changed is read anew, as is one whose pl
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 from schemas.events import I32, I64, Events
+from schemas.machine import address, prefetch
 
 F32 = npt.NDArray[np.float32]
 
@@ -22,6 +24,9 @@ CAPACITY = 1 << 18
 #: What a session is recognised by: the hash of the events that were read, how many they were, and the last one's time.
 HEAD = np.dtype([("prefix", "<u8"), ("count", "<i8"), ("ended_ms", "<i8")])
 Heads = npt.NDArray[np.void]
+_HEAD_BYTES = HEAD.itemsize
+#: Sessions ahead of the one in hand whose places are loaded: the table is larger than any cache.
+_AHEAD = 8
 
 # Multipliers of MurmurHash3's 64-bit finisher, then odd ones that tell an event's fields apart.
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
@@ -86,6 +91,14 @@ def _mixed(state: np.uint64, value: np.uint64) -> np.uint64:
     return (state ^ (state >> _SHIFT)) * _MIX_2
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _value(event: Any) -> np.uint64:
+    """Return a number for an event: its id stands for what it says, the rest for careless ids."""
+    value = np.uint64(event.id) + np.uint64(event.t) * _OF_TIME
+    value += ((np.uint64(event.product) << _HALF) | np.uint64(event.category)) * _OF_PRODUCT
+    return value + ((np.uint64(event.query) << _BYTE) | np.uint64(event.event)) * _OF_QUERY
+
+
 @nb.njit(cache=True, nogil=True)
 def _recall(
     events: Events,
@@ -102,17 +115,16 @@ def _recall(
 ) -> None:
     mask = np.uint64(len(kept_heads) - 1)
     for row in range(len(starts)):
+        if row + _AHEAD < len(starts):
+            prefix = _mixed(np.uint64(0), _value(events[starts[row + _AHEAD]]))
+            prefetch(address(kept_heads) + np.int64((prefix >> _HALF) & mask) * _HEAD_BYTES)
+            prefetch(address(kept_heads) + np.int64((prefix >> _BYTE) & mask) * _HEAD_BYTES)
         start, length = starts[row], np.int64(lengths[row])
         prefix = np.uint64(0)
         first = second = np.int64(0)
         found = np.int64(-1)
         for count in range(1, length + 1):
-            event = events[start + count - 1]
-            # An event's id stands for what it says, the rest for careless ids.
-            value = np.uint64(event.id) + np.uint64(event.t) * _OF_TIME
-            value += ((np.uint64(event.product) << _HALF) | np.uint64(event.category)) * _OF_PRODUCT
-            value += ((np.uint64(event.query) << _BYTE) | np.uint64(event.event)) * _OF_QUERY
-            prefix = _mixed(prefix, value)
+            prefix = _mixed(prefix, _value(events[start + count - 1]))
             if count == 1:
                 first, second = np.int64((prefix >> _HALF) & mask), np.int64((prefix >> _BYTE) & mask)
             if kept_heads[first].count == count and kept_heads[first].prefix == prefix:

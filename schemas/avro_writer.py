@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events import I64, U8
+from schemas.machine import copy_bytes
 
 _MAX_VARINT_BYTES = 10
 _FLOAT_BYTES = 4
@@ -56,9 +57,7 @@ def _write(header, kinds, texts, starts, lengths, ints, float_bytes, out, offset
             if kind == TEXT:
                 length = lengths[text_at, row]
                 pos = put_varint(out, pos, length)
-                start = starts[text_at, row]
-                for i in range(length):
-                    out[pos + i] = texts[start + i]
+                copy_bytes(out, pos, texts, starts[text_at, row], length)
                 pos += length
                 text_at += 1
             elif kind == INT:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from schemas.events import I64, U8
 from schemas.hashing import hash_column
+from schemas.machine import copy_bytes
 from schemas.read_only import read_only
 from schemas.slices import Rows
 
@@ -111,6 +112,4 @@ class Texts:
 @nb.njit(cache=True, nogil=True)
 def _pack(data: U8, starts: I64, offsets: I64, out: U8) -> None:
     for row in range(len(starts)):
-        at, start = offsets[row], starts[row]
-        for i in range(offsets[row + 1] - at):
-            out[at + i] = data[start + i]
+        copy_bytes(out, offsets[row], data, starts[row], offsets[row + 1] - offsets[row])

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.events import I32, I64, U8
 from schemas.framing import HEADER_BYTES
+from schemas.machine import copy_bytes
 from schemas.packaged import CLICK_EVENT_ID, packaged_schema
 
 #: How a field is written. A nullable field is a union ["null", type]: one byte for the branch, then the value.
@@ -171,8 +172,7 @@ def _put_varint(out: U8, at: int, value: int) -> int:
 @numba.njit(cache=True, nogil=True)
 def _put_text(out: U8, at: int, text: U8, start: int, length: int) -> int:
     at = _put_varint(out, at, length)
-    for i in range(length):
-        out[at + i] = text[start + i]
+    copy_bytes(out, at, text, start, length)
     return at + length
 
 

@@ -18,6 +18,7 @@ from aiokafka.record.util import calc_crc32c
 
 from schemas.avro_writer import put_varint
 from schemas.events import I64, U8
+from schemas.machine import copy_bytes
 from schemas.read_only import read_only
 from streams.errors import StreamError
 from streams.record_columns import Record, Records
@@ -145,11 +146,9 @@ def _write(
         for byte in prefix:
             out[pos] = byte
             pos += 1
-        for i in range(key_n):
-            out[pos + i] = keys[key_at[row] + i]
+        copy_bytes(out, pos, keys, key_at[row], key_n)
         pos = put_varint(out, pos + max(key_n, 0), value_n)
-        for i in range(value_n):
-            out[pos + i] = values[value_at[row] + i]
+        copy_bytes(out, pos, values, value_at[row], value_n)
         pos += max(value_n, 0)
         out[pos] = 0
         pos += 1

@@ -5,9 +5,9 @@ from pathlib import Path
 import numba as nb
 import numpy as np
 
+from schemas.machine import address, move_bytes
 from streams.session_lent import lent
 from streams.session_lookup import enter, long_of
-from streams.session_machine import address, move_bytes
 from streams.session_memory import Reservation
 from streams.session_table import (
     AWAITED,

@@ -9,9 +9,9 @@ import numba as nb
 import numpy as np
 
 from schemas.events import FLAG_BOT, FLAG_EMITTED
+from schemas.machine import address, move_bytes
 from streams.session_cut import TOTAL_MAX, Pieces, closes_ms, cut, session_hash
 from streams.session_lookup import long_of, release_long
-from streams.session_machine import address, move_bytes
 from streams.session_recut import cut_on, piece_before
 from streams.session_rules import Limits
 from streams.session_table import (

@@ -7,12 +7,12 @@ import numpy as np
 
 from schemas.events import I32, I64, U8, U64, EventBatch, Events
 from schemas.hashing import hash_slice
+from schemas.machine import address, prefetch, uncounted
 from schemas.rejections import CODE_OF_REASON
 from streams.session_cut import closes_ms
 from streams.session_hot import pieces_of
 from streams.session_lent import lent
 from streams.session_lookup import SLOT_BYTES, enter, find, home, likely
-from streams.session_machine import address, prefetch, uncounted
 from streams.session_place import place
 from streams.session_rules import Limits, lent_limits
 from streams.session_table import (

@@ -4,7 +4,7 @@ import numba as nb
 import numpy as np
 
 from schemas.events import U8
-from streams.session_machine import address, prefetch
+from schemas.machine import address, copy_bytes, prefetch
 from streams.session_table import (
     AWAITED,
     DIRTY,
@@ -118,10 +118,8 @@ def enter(
     slot.marks = USED | (slot.marks & (LISTED | AWAITED))
     slot.key_at = allocate_words(table, _words(key_n))
     at = slot.key_at * WORD_BYTES
-    for i in range(merchant_n):
-        table.keys[at + i] = text[merchant_at + i]
-    for i in range(client_n):
-        table.keys[at + merchant_n + i] = text[client_at + i]
+    copy_bytes(table.keys, at, text, merchant_at, merchant_n)
+    copy_bytes(table.keys, at + merchant_n, text, client_at, client_n)
     counts[KEYS] += 1
     if 3 * (counts[MASK] + 1) < 4 * counts[KEYS]:
         _widen(table)

@@ -17,12 +17,12 @@ import numba as nb
 import numpy as np
 
 from schemas.events import I64, U8
+from schemas.machine import address, copy_bytes, move_bytes
 from schemas.slices import Slices
 from streams.record_columns import Record, Records
 from streams.session_hot import is_hot
 from streams.session_lent import lent
 from streams.session_lookup import leave, release_long
-from streams.session_machine import address, move_bytes
 from streams.session_sweep import keys_of
 from streams.session_table import (
     CLEAN,
@@ -251,6 +251,5 @@ def _keys(table: Table, slots: I64) -> tuple[U8, I64]:
     for i in range(len(slots)):
         at = edges[i]
         keys[at], keys[at + 1] = merchant_n[i] & 0xFF, merchant_n[i] >> 8
-        for j in range(offsets[i + 1] - offsets[i]):
-            keys[at + 2 + j] = text[offsets[i] + j]
+        copy_bytes(keys, at + 2, text, offsets[i], offsets[i + 1] - offsets[i])
     return keys, edges

@@ -5,6 +5,7 @@ import numpy as np
 
 from schemas.events import I64, U8, Events
 from schemas.hashing import hash_key
+from schemas.machine import address, move_bytes, uncounted
 from schemas.slices import NULL
 from streams.errors import SessionStateError
 from streams.record_columns import Record, Records
@@ -13,7 +14,6 @@ from streams.session_hot import FLAG_CHANGED, become_hot, pieces_of
 from streams.session_insert import gap_of, has_room
 from streams.session_lent import lent
 from streams.session_lookup import enter, find, leave, long_of, release_long
-from streams.session_machine import address, move_bytes, uncounted
 from streams.session_records import (
     BLOCK_BIT,
     HEAD,

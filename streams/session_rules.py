@@ -10,8 +10,8 @@ import numpy as np
 
 from schemas.events import I64, U64
 from schemas.hashing import hash64
+from schemas.machine import uncounted
 from streams.errors import SessionRuleError
-from streams.session_machine import uncounted
 
 #: A session of at least this many events whose gaps are mostly under ROBOTIC_GAP_MS was not clicked by a person.
 ROBOTIC_EVENTS = 30

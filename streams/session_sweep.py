@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events import EVENT, FLAG_BOT, FLAG_EMITTED, I64, U8, Events
+from schemas.machine import copy_bytes
 from streams.session_cut import TOTAL_MAX, Pieces, closes_ms, deepest_stratum, looks_robotic, session_hash
 from streams.session_hot import FLAG_CHANGED, drop_front, is_hot, move_events, pieces_of
 from streams.session_lent import lent
@@ -21,6 +22,7 @@ from streams.session_table import (
     CURSOR,
     OPEN_EVENTS,
     PENDINGS,
+    UNIT_BYTES,
     WATERMARK,
     WORD_BYTES,
     Table,
@@ -139,9 +141,9 @@ def _give_out(table: Table, limits: Limits, s: int, provisional: bool, given: Gi
             more_out[:out_count] = out[:out_count]
             out = more_out
         first.flags &= FLAG_BOT | FLAG_EMITTED
-        for i in range(n):
-            out[out_count + i] = events[at + p.start + i]
-            out[out_count + i].flags &= FLAG_BOT
+        copy_bytes(out, out_count * UNIT_BYTES, events, (at + p.start) * UNIT_BYTES, n * UNIT_BYTES)
+        for i in range(out_count, out_count + n):
+            out[i].flags &= FLAG_BOT
         _describe(rows[row_count], out, out_count, p, is_final, limits)
         rows[row_count].slot = s
         rows[row_count].session = session_hash(slot.hash, p.run_t, p.run_id, out[out_count].t, out[out_count].id)
@@ -252,6 +254,5 @@ def keys_of(table: Table, slots: I64) -> tuple[U8, I64, I64]:
     text = np.empty(offsets[-1], np.uint8)
     for i in range(len(slots)):
         at = table.slots[slots[i]].key_at * WORD_BYTES
-        for j in range(offsets[i + 1] - offsets[i]):
-            text[offsets[i] + j] = table.keys[at + j]
+        copy_bytes(text, offsets[i], table.keys, at, offsets[i + 1] - offsets[i])
     return text, offsets, merchant_n

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events import EVENT, I32, I64, U8, U64, Events
+from schemas.machine import address, prefetch
 from streams.session_cut import PIECE, Pieces
-from streams.session_machine import address, prefetch
 from streams.session_memory import Reservation
 
 #: One client at one merchant: one cache line.

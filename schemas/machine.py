@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numba as nb
+import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -61,3 +63,13 @@ def uncounted(context: Any, array: Any) -> Any:
         return value._getvalue()
 
     return array(array), generate
+
+
+@nb.njit(cache=True, nogil=True, inline="always")
+def copy_bytes(out: npt.NDArray[Any], at: int, source: npt.NDArray[Any], start: int, count: int) -> None:
+    """Copy ``count`` bytes (none if negative) of one array to a place in another; both places are counted in bytes.
+
+    A loop over bytes takes six to twenty times as long: numba does not see that it is one stretch.
+    """
+    if count > 0:
+        move_bytes(address(out) + at, address(source) + start, count)
