@@ -46,10 +46,10 @@ class Announcer(Protocol):
         """Return when the broker has these mixes (merchant → message)."""
 
 
-#: Session rows that make an insert ahead of the commit worthwhile (an insert makes one part, see ClickHouse's advice on
-#: batches), and the least time between two of them.
-INSERT_ROWS = 1_000
-INSERT_INTERVAL_MS = 250
+#: Least time between two inserts ahead of the commit, of many session rows and of fewer (an insert makes one part, see
+#: ClickHouse's advice on batches).
+MANY_ROWS, MANY_INTERVAL_MS = 1_000, 250
+FEW_INTERVAL_MS = 500
 #: A day's counts that nobody touched for this long (time of processing) leave memory; hydration brings them back.
 DAY_IDLE_MS = 15 * 60_000
 
@@ -154,12 +154,13 @@ class AssignedHop:
         self._unpublished.clear()
 
     async def tick(self, now_ms: int) -> None:
-        """Insert rows early if many wait, look for drift in sessions that have waited, refresh buyers' types if due.
+        """Insert rows that have waited, look for drift in sessions that have waited, refresh buyers' types if due.
 
         Raises RetryLater while the store is away; what was not inserted waits for the commit.
         """
         waiting = sum(len(batch) for batch, _ in self._waiting)
-        if waiting >= INSERT_ROWS and now_ms - self._inserted_ms >= INSERT_INTERVAL_MS:
+        interval_ms = MANY_INTERVAL_MS if waiting >= MANY_ROWS else FEW_INTERVAL_MS
+        if waiting and now_ms - self._inserted_ms >= interval_ms:
             self._inserted_ms = now_ms
             await self._heavy(self._store_sessions)
         if any(state.rings_due(now_ms) for state in self._partitions.values()):

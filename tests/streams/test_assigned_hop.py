@@ -1,6 +1,7 @@
 """The second hop on a real store: killed anywhere, the rows are those of a run that nobody disturbed."""
 
 import asyncio
+import itertools
 import json
 import random
 import uuid
@@ -16,7 +17,7 @@ from infra.stack.store import EmbeddedStore
 from schemas.assignment_codec import encode_assignments
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED
-from streams.assigned_hop import INSERT_ROWS, AssignedHop
+from streams.assigned_hop import FEW_INTERVAL_MS, MANY_INTERVAL_MS, MANY_ROWS, AssignedHop
 from streams.chunks import Chunk, TopicPartition
 from streams.errors import StreamError
 from streams.history import History
@@ -183,7 +184,7 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
     assigned: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.assigned_hop.INSERT_ROWS", 200)  # so that ticks insert, too
+    monkeypatch.setattr("streams.assigned_hop.MANY_ROWS", 200)  # so that ticks insert, too
     rows = shoppers(assigned, seed=2)
     chunks = [rows[start : start + 300] for start in range(0, len(rows), 300)]
 
@@ -224,29 +225,37 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
         assert found[name] == expected[name], name
 
 
-def test_many_waiting_rows_are_stored_by_a_tick_and_counted_by_the_commit(
+def test_waiting_rows_are_stored_by_ticks_many_of_them_sooner_and_counted_by_the_commit(
     store: Store, executor: ThreadPoolExecutor, assigned: Any
 ) -> None:
     published: list[dict[str, Any]] = []
+    steps = [
+        (CLOCK_MS, 1, 1),
+        (CLOCK_MS + FEW_INTERVAL_MS - 1, 1, 1),
+        (CLOCK_MS + FEW_INTERVAL_MS, 0, 2),
+        (CLOCK_MS + FEW_INTERVAL_MS + MANY_INTERVAL_MS - 1, MANY_ROWS, 2),
+        (CLOCK_MS + FEW_INTERVAL_MS + MANY_INTERVAL_MS, 0, MANY_ROWS + 2),
+    ]
 
-    async def work() -> tuple[Any, Any, Any]:
+    async def work() -> tuple[list[int], Any, Any]:
         worker = Worker(store, executor, published)
         await worker.start()
-        await worker.take(assigned, [assigned.Row(1)])
-        await worker.hop.tick(CLOCK_MS)
-        few = tables(store)
-        await worker.take(assigned, [assigned.Row(number) for number in range(2, INSERT_ROWS + 1)])
-        await worker.hop.tick(CLOCK_MS)
-        many = tables(store)
+        numbers, stored = itertools.count(1), []
+        for now_ms, more, _ in steps:
+            if more:
+                await worker.take(assigned, [assigned.Row(number) for number in itertools.islice(numbers, more)])
+            await worker.hop.tick(now_ms)
+            stored.append(len(tables(store)["sessions"]))
+        ticked = tables(store)
         assert not published
         await worker.hop.commit()
-        return few, many, tables(store)
+        return stored, ticked, tables(store)
 
-    few, many, committed = run(work())
-    assert few["sessions"] == many["windows"] == many["mix"] == []
-    assert len(many["sessions"]) == INSERT_ROWS
-    assert committed["sessions"] == many["sessions"]
-    assert [book["counted_sessions"] for book in committed["books"]] == [INSERT_ROWS]
+    stored, ticked, committed = run(work())
+    assert stored == [count for *_, count in steps]
+    assert ticked["windows"] == ticked["mix"] == []
+    assert committed["sessions"] == ticked["sessions"]
+    assert [book["counted_sessions"] for book in committed["books"]] == [MANY_ROWS + 2]
     assert len(published) == 1
 
 
