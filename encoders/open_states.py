@@ -99,6 +99,12 @@ def _value(event: Any) -> np.uint64:
     return value + ((np.uint64(event.query) << _BYTE) | np.uint64(event.event)) * _OF_QUERY
 
 
+@nb.njit(cache=True, nogil=True, inline="always")
+def _places(first_event: np.uint64, mask: np.uint64) -> tuple[np.int64, np.int64]:
+    """Return the two places at which a session may be whose first event has this hash."""
+    return np.int64((first_event >> _HALF) & mask), np.int64((first_event >> _BYTE) & mask)
+
+
 @nb.njit(cache=True, nogil=True)
 def _recall(
     events: Events,
@@ -117,8 +123,9 @@ def _recall(
     for row in range(len(starts)):
         if row + _AHEAD < len(starts):
             prefix = _mixed(np.uint64(0), _value(events[starts[row + _AHEAD]]))
-            prefetch(address(kept_heads) + np.int64((prefix >> _HALF) & mask) * _HEAD_BYTES)
-            prefetch(address(kept_heads) + np.int64((prefix >> _BYTE) & mask) * _HEAD_BYTES)
+            first, second = _places(prefix, mask)
+            prefetch(address(kept_heads) + first * _HEAD_BYTES)
+            prefetch(address(kept_heads) + second * _HEAD_BYTES)
         start, length = starts[row], np.int64(lengths[row])
         prefix = np.uint64(0)
         first = second = np.int64(0)
@@ -126,7 +133,7 @@ def _recall(
         for count in range(1, length + 1):
             prefix = _mixed(prefix, _value(events[start + count - 1]))
             if count == 1:
-                first, second = np.int64((prefix >> _HALF) & mask), np.int64((prefix >> _BYTE) & mask)
+                first, second = _places(prefix, mask)
             if kept_heads[first].count == count and kept_heads[first].prefix == prefix:
                 found = first
             elif kept_heads[second].count == count and kept_heads[second].prefix == prefix:

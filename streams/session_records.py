@@ -17,7 +17,7 @@ import numba as nb
 import numpy as np
 
 from schemas.events import I64, U8
-from schemas.machine import address, copy_bytes, move_bytes
+from schemas.machine import copy_bytes
 from schemas.slices import Slices
 from streams.record_columns import Record, Records
 from streams.session_hot import is_hot
@@ -173,8 +173,7 @@ def _packed(table: Table, slots: I64, block: int) -> tuple[U8, I64]:
         if hot:
             words[at + 5] = table.longs[slot.long].first
         elif slot.n:
-            source = address(table.events) + slot.at * UNIT_BYTES
-            move_bytes(address(values) + bounds[i] + HEADER_BYTES, source, slot.n * UNIT_BYTES)
+            copy_bytes(values, bounds[i] + HEADER_BYTES, table.events, slot.at * UNIT_BYTES, slot.n * UNIT_BYTES)
         pending[i] = bounds[i + 1] - PENDING_BYTES * pending[i]
     for i in range(table.counts[PENDINGS]):
         entry = table.pending[i]

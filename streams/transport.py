@@ -22,7 +22,7 @@ from streams.fetched import Fetched, in_columns
 from streams.ledger import Entry, OffsetLedger
 
 #: When the broker answers a fetch: once it has so many bytes, or after so many milliseconds. While there is traffic it
-#: gathers, so that chunks hold thousands of records, not five: what a chunk costs beside its records would else be the
+#: gathers, so that chunks hold hundreds of records, not five: what a chunk costs beside its records would else be the
 #: larger part. A worker that is behind never waits, and what comes after a silence is answered at once.
 GATHER, QUIET = (512 * 1024, 350), (1, 1_500)
 #: While fetched records wait to be taken for less than this, no further fetch is begun. aiokafka's own tenth of a
