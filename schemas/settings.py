@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     )
 
     commit_interval_ms: int = Field(5_000, ge=10, description="Time between commits of state, sink and offsets.")
+    commit_when_quiet_ms: int = Field(
+        500, ge=10, description="What is done is committed at once when nothing more has come for this long."
+    )
     provisional_interval_ms: int = Field(400, ge=0, description="Least time between two provisional rounds.")
     decay_half_life_ms: int = Field(21_600_000, ge=1, description="Half-life of the exponentially decayed mix.")
     session_timeout_ms: int = Field(

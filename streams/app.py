@@ -68,6 +68,7 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self._stirred = asyncio.Event()
         self._generation = -1
         self._standby_replicas = settings.standby_replicas
+        self._commit_when_quiet_s = settings.commit_when_quiet_ms / 1000
         self._checkpoints: dict[str, asyncio.Task[None]] = {}
         self._ticks: dict[str, asyncio.Task[None]] = {}
         #: Also what a hop has for its last commit at a rebalance, before the group goes on without this worker.
@@ -137,12 +138,12 @@ class StreamApp(faust.App):  # type: ignore[misc]
         self._stirred.set()
 
     async def keep_ticking(self) -> None:
-        """Tick every hop until the app stops, not during a rebalance; give memory back when it turns quiet."""
-        stirred_s, tidy = time.monotonic(), True
+        """Tick every hop until the app stops, not during a rebalance; commit and tidy up when it turns quiet."""
+        stirred_s, settled, tidy = time.monotonic(), True, True
         while not self.should_stop:
             if self._stirred.is_set():
                 self._stirred.clear()
-                stirred_s, tidy = time.monotonic(), False
+                stirred_s, settled, tidy = time.monotonic(), False, False
             if time.monotonic() - stirred_s < QUIET_AFTER_S:
                 await asyncio.sleep(TICK_S)
             else:
@@ -153,6 +154,9 @@ class StreamApp(faust.App):  # type: ignore[misc]
                     await asyncio.wait_for(self._stirred.wait(), QUIET_TICK_S)
             if not self.rebalancing:
                 self._tick()
+                if not settled and time.monotonic() - stirred_s >= self._commit_when_quiet_s:
+                    settled = True
+                    self.add_future(self.consumer.commit())
 
     def _tick(self) -> None:
         """Have every hop tick whose last tick is over: one that waits for its store does not hold the others back."""

@@ -22,6 +22,8 @@ from streams.topology import ensure_topics
 
 ROUNDS = 5
 DEADLINE_S = 60.0
+#: An interval that no test lives to see the end of.
+NEVER_MS = 3_600_000
 SOURCE = TopicPartition(CLICKS_RAW, 0)
 
 
@@ -78,7 +80,7 @@ def test_what_was_fetched_during_a_rebalance_comes_again_although_nothing_is_com
         await emitter.start()
         hop = Notebook()
         # No commit within the test: every partition is one that has no committed offset.
-        settings = Settings(kafka=kafka, partitions=1, commit_interval_ms=3_600_000)
+        settings = Settings(kafka=kafka, partitions=1, commit_interval_ms=NEVER_MS, commit_when_quiet_ms=NEVER_MS)
         app = build_app(settings, [hop], Metrics(), tmp_path)
         await app.start()
         waiting = fetches(app)
@@ -123,7 +125,12 @@ def test_an_offset_that_the_group_refuses_does_not_count_as_committed(apache_kaf
         await emitter.start()
         # Commits only when the test asks for one.
         settings = Settings(
-            kafka=apache_kafka, partitions=1, group="refused", commit_interval_ms=3_600_000, session_timeout_ms=60_000
+            kafka=apache_kafka,
+            partitions=1,
+            group="refused",
+            commit_interval_ms=NEVER_MS,
+            commit_when_quiet_ms=NEVER_MS,
+            session_timeout_ms=60_000,
         )
         hop = Notebook()
         app = build_app(settings, [hop], Metrics(), tmp_path)
@@ -150,6 +157,30 @@ def test_an_offset_that_the_group_refuses_does_not_count_as_committed(apache_kaf
             assert hop.offsets == {1}
             assert await app.consumer.force_commit()
             assert app.committed(SOURCE) == 2
+        finally:
+            await app.stop()
+            await emitter.stop()
+
+    asyncio.run(scene())
+
+
+def test_what_is_done_is_committed_as_soon_as_it_is_quiet(kafka: str, tmp_path: Path) -> None:
+    async def scene() -> None:
+        await ensure_topics(kafka, 1, 1)
+        emitter = Emitter(kafka)
+        await emitter.start()
+        # The interval itself is over after the test.
+        settings = Settings(kafka=kafka, partitions=1, commit_interval_ms=NEVER_MS, commit_when_quiet_ms=100)
+        app = build_app(settings, [Notebook()], Metrics(), tmp_path)
+        await app.start()
+        give_up = time.monotonic() + DEADLINE_S
+        try:
+            for number in range(1, 3):
+                await emitter.send({SOURCE: packed([(b"shop|anna", b"click")], time.time_ns() // 1_000_000)})
+                await emitter.flush()
+                while app.committed(SOURCE) != number:
+                    assert time.monotonic() < give_up, f"{app.committed(SOURCE)} of {number} are committed"
+                    await asyncio.sleep(0.01)
         finally:
             await app.stop()
             await emitter.stop()
