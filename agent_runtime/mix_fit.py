@@ -2,32 +2,32 @@
 
 A type is read off a finished session, so it already knows how the session went: where prices are high, fewer sessions
 are of the types that fill carts. What a change does is therefore the sum of two things, what each type does otherwise
-and how many are of each type afterwards. This is the second: a multinomial logit of types on conditions.
+and how many are of each type afterwards. This is the second: a multinomial logit of codes on conditions.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from agent_runtime.response import FEATURES
+from agent_runtime.shrinkage import Group, shrink
 from schemas.events import I64
 
 F64 = npt.NDArray[np.float64]
 
-#: Standard deviations before any session was seen, in nats per standard deviation of a feature: of a coarse type's
-#: shift, and of a full code's beside it. Levels of codes are left free.
-_COARSE, _OWN, _LEVEL = 0.4, 0.2, 5.0
+#: Standard deviations before any session was seen: of a code's level in nats, and of its shift in nats per standard
+#: deviation of a feature. So wide that they say nothing; ``shrink`` finds the ones that hold.
+_LEVEL, _LOOSE = 5.0, 3.0
 _STEPS, _SETTLED = 12, 1e-6
 
 
-def fit_mix(code: I64, coarse: I64, merchant: I64, told: F64) -> tuple[F64, F64]:
+def fit_mix(code: I64, codes: int, merchant: I64, told: F64) -> tuple[F64, F64]:
     """Return the shifts of codes' log shares, (C, X) nats per unit of a feature, and a root of their covariance.
 
-    code, merchant  (sessions,); coarse (C,) type of each code; told (M, X) the storefronts' features, which must differ
+    code, merchant  (sessions,); codes C; told (M, X) the storefronts' features, which must differ
 
-    Storefronts draw their own mixes, which no condition explains: the covariance is the sandwich with storefronts as
-    clusters (Liang and Zeger 1986), the prior counted as one more. The root is (C * X, R).
+    Storefronts draw their own mixes, which no condition explains: the noise is the sandwich with storefronts as
+    clusters (Liang and Zeger 1986), and each feature's shifts are drawn towards zero by it. The root is (C * X, R).
     """
-    codes, kinds, width = len(coarse), int(coarse.max()) + 1, len(FEATURES) + 1
     counts = np.zeros((len(told), codes))
     np.add.at(counts, (merchant, code), 1.0)
     size = counts.sum(axis=1)
@@ -35,31 +35,25 @@ def fit_mix(code: I64, coarse: I64, merchant: I64, told: F64) -> tuple[F64, F64]
     deviation = np.sqrt(size @ (told - centre) ** 2 / size.sum())
     scale = np.where(deviation > 0, deviation, 1.0)
     x = np.column_stack([np.ones(len(told)), (told - centre) / scale])  # (M, 1 + X)
-    # every code's row is its own plus its coarse type's; a level is its own alone
-    member = np.eye(kinds)[coarse]
-    member_x = np.kron(member, np.diag([0.0, *np.ones(len(FEATURES))]))
-    spell = np.concatenate([member_x, np.eye(codes * width)], axis=1)  # to (C * (1 + X)) from what is fitted
-    precision = np.concatenate(
-        [
-            np.tile([1.0, *[_COARSE**-2] * len(FEATURES)], kinds),
-            np.tile([_LEVEL**-2, *[_OWN**-2] * len(FEATURES)], codes),
-        ]
-    )
-    fitted = np.zeros(len(precision))
+    width = x.shape[1]
+    precision = np.tile([_LEVEL**-2, *[_LOOSE**-2] * len(FEATURES)], codes)
+    fitted = np.zeros(codes * width)
     for _ in range(_STEPS):
-        slopes, curvature = _slopes(counts, x, (spell @ fitted).reshape(codes, width))
-        step = np.linalg.solve(
-            spell.T @ curvature @ spell + np.diag(precision), spell.T @ slopes.sum(axis=0) - precision * fitted
-        )
+        slopes, curvature = _slopes(counts, x, fitted.reshape(codes, width))
+        step = np.linalg.solve(curvature + np.diag(precision), slopes.sum(axis=0) - precision * fitted)
         fitted += step
         if np.abs(step).max() < _SETTLED:
             break
-    slopes, curvature = _slopes(counts, x, (spell @ fitted).reshape(codes, width))
-    bread = np.linalg.inv(spell.T @ curvature @ spell + np.diag(precision))
-    root = spell @ bread @ np.concatenate([spell.T @ slopes.T, np.diag(np.sqrt(precision))], axis=1)
-    shifts = (spell @ fitted).reshape(codes, width)[:, 1:] / scale
-    spread = root.reshape(codes, width, -1)[:, 1:] / scale[:, None]
-    return shifts, spread.reshape(codes * len(FEATURES), -1)
+    slopes, curvature = _slopes(counts, x, fitted.reshape(codes, width))
+    noise = np.linalg.solve(curvature + np.diag(precision), slopes.T)
+    # Shares add up to one: a shift of all codes alike says nothing, and is taken out.
+    shifts, noise = fitted.reshape(codes, width)[:, 1:], noise.reshape(codes, width, -1)[:, 1:]
+    shifts, noise = shifts - shifts.mean(axis=0), noise - noise.mean(axis=0)
+    apart = np.eye(codes) - 1.0 / codes
+    places = np.arange(shifts.size).reshape(shifts.shape)
+    groups = [Group(places[:, feature], (apart,)) for feature in np.flatnonzero(deviation > 0)]
+    mean, root = shrink(shifts.ravel(), noise.reshape(shifts.size, -1), groups, _LOOSE)
+    return mean.reshape(shifts.shape) / scale, (root.reshape(*shifts.shape, -1) / scale[:, None]).reshape(root.shape)
 
 
 def _slopes(counts: F64, x: F64, rows: F64) -> tuple[F64, F64]:

@@ -7,21 +7,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg import block_diag
 
 from agent_runtime.errors import TraceError
 from agent_runtime.finetune import padded_batches
 from agent_runtime.mix_fit import fit_mix
 from agent_runtime.response import FEATURES, LEAVING, OUTCOME_OF_ACTION, OUTCOMES, Response, features, types_of
 from agent_runtime.shop import Shop
+from agent_runtime.shrinkage import Group, shrink
 from agent_runtime.traces import Traces, token_rows
 from agent_runtime.vocabulary import TRAITS, Tokens, Vocabulary
 from schemas.events import I64
 
 F64 = npt.NDArray[np.float64]
 
-#: Standard deviations before any session was seen, in nats per standard deviation of a feature: of what all types have
-#: in common, and of one type's own.
-_SHARED, _OWN = 0.7, 0.2
+#: Standard deviation of a shift before any session was seen, in nats per standard deviation of a feature: wide, for
+#: ``shrink`` finds the one that holds.
+_LOOSE = 0.7
 _STEPS, _SETTLED = 8, 1e-4
 _BATCH_TOKENS = 16_384
 
@@ -55,7 +57,7 @@ def learn_response(
     told = np.array([features(shop) for shop in ours])
     merchant = traces.merchant.astype(np.int64)
     centre, shifts, spread = fit_shifts(moves, coarse[traces.code], merchant, told, len(names))
-    mix, mix_spread = fit_mix(traces.code.astype(np.int64), coarse, merchant, told)
+    mix, mix_spread = fit_mix(traces.code.astype(np.int64), len(coarse), merchant, told)
     return Response(centre, shifts, mix, spread.astype(np.float32), mix_spread.astype(np.float32))
 
 
@@ -103,14 +105,15 @@ def read_moves(
 
 
 def fit_shifts(moves: Moves, kind: I64, merchant: I64, told: F64, types: int) -> tuple[F64, F64, F64]:
-    """Return the mean storefront, the posterior mode of the shifts, and a root of their covariance; see ``Response``.
+    """Return the mean storefront, the shifts, and a root of their covariance; see ``Response``.
 
     kind, merchant  (sessions,) coarse type and storefront of each session
     told            (M, X) the storefronts' features
 
-    Newton's method on a convex loss. The covariance is the sandwich with storefronts as clusters (Liang and Zeger
-    1986), the prior counted as one more: sessions of one storefront share what is not told of it, so there is less to
-    learn from them than from as many strangers. Raises TraceError when the storefronts do not differ.
+    Each type's shifts are fitted on their own, by Newton's method on a convex loss. Their noise is the sandwich with
+    storefronts as clusters (Liang and Zeger 1986), the prior counted as one more: sessions of one storefront share what
+    is not told of it. By that noise what conditions change of a move is drawn towards what all types have in common,
+    and that towards zero. Raises TraceError when the storefronts do not differ.
     """
     weight = np.bincount(merchant[moves.session], minlength=len(told)).astype(np.float64)
     centre = weight @ told / weight.sum()
@@ -118,67 +121,65 @@ def fit_shifts(moves: Moves, kind: I64, merchant: I64, told: F64, types: int) ->
     if not (deviation > 0).any():
         raise TraceError("All storefronts are told to be alike, so nothing can be learnt of their conditions.")
     scale = np.where(deviation > 0, deviation, 1.0)
-    x = ((told - centre) / scale)[merchant[moves.session]]
-    owner, kinds = kind[moves.session], types
-    block = len(FEATURES) * OUTCOMES
-    mean = np.zeros((kinds + 1, block))  # what all have in common, then each type's own
-    precision = np.diag(np.repeat([_SHARED**-2, *[_OWN**-2] * kinds], block))
-    rows_of = [np.flatnonzero(owner == one) for one in range(kinds)]
+    x = (told - centre) / scale
+    fits = []
+    for one in range(types):
+        rows = np.flatnonzero(kind[moves.session] == one)
+        fits.append(_fit_type(moves.chances[rows], moves.chosen[rows], x, merchant[moves.session[rows]]))
+    shape = (types, len(FEATURES), OUTCOMES)
+    # What the storefronts leave open is common to the types, what the priors do is each type's own.
+    open_left = np.concatenate([part for _, part, _ in fits])
+    noise = np.concatenate([open_left, block_diag(*(prior for _, _, prior in fits))], axis=1)
+    # A shift of all outcomes alike says nothing, and is taken out, common ones counting for more.
+    common = np.bincount(moves.chosen, minlength=OUTCOMES) / len(moves.chosen)
+    apart = np.kron(np.eye(types * len(FEATURES)), np.eye(OUTCOMES) - common)
+    shifts, noise = apart @ np.concatenate([shift for shift, _, _ in fits]), apart @ noise
+    places = np.arange(shifts.size).reshape(shape)
+    alike = np.ones((types, types)), np.eye(types)
+    groups = [
+        Group(places[:, feature, outcome], alike)
+        for feature in np.flatnonzero(deviation > 0)
+        for outcome in range(OUTCOMES)
+    ]
+    mean, root = shrink(shifts, noise, groups, _LOOSE)
+    unscaled = np.broadcast_to(1.0 / scale[:, None], shape).ravel()
+    return centre, (unscaled * mean).reshape(shape), unscaled[:, None] * root
+
+
+def _fit_type(chances: F64, chosen: I64, x: F64, merchant: I64) -> tuple[F64, F64, F64]:
+    """Return one type's shifts (X * E,), and roots of what storefronts (.., M) and prior (.., X * E) leave open.
+
+    chances, chosen, merchant  of its decisions, as in ``Moves``; x (M, X)
+    """
+    of_move, size = x[merchant], x.shape[1] * OUTCOMES
+    precision = np.full(size, _LOOSE**-2)
+    taken = np.eye(OUTCOMES)[chosen]
+    shift = np.zeros(size)
     for _ in range(_STEPS):
-        gradient, curvature = _slopes(moves, x, rows_of, mean)
-        pull = precision @ mean.ravel()
-        step = np.linalg.solve(curvature + precision, gradient - pull)
-        mean += step.reshape(mean.shape)
+        shifted = _chances(chances, of_move, shift)
+        gradient = (of_move.T @ (taken - shifted)).ravel() - precision * shift
+        step = np.linalg.solve(_curvature(of_move, shifted) + np.diag(precision), gradient)
+        shift += step
         if np.abs(step).max() < _SETTLED:
             break
-    _, curvature = _slopes(moves, x, rows_of, mean)
-    clusters = _by_storefront(moves, x, rows_of, mean, merchant[moves.session], len(told))
-    bread = np.linalg.inv(curvature + precision)
-    # root of the sandwich: storefronts' slopes and the prior's, through the inverse curvature
-    root = bread @ np.concatenate([clusters.T, np.sqrt(precision)], axis=1)
-    total = np.concatenate([np.tile(np.eye(block), (kinds, 1)), np.eye(kinds * block)], axis=1)
-    unscaled = np.tile(np.repeat(1.0 / scale, OUTCOMES), kinds)
-    spread = unscaled[:, None] * (total @ root)
-    shifts = unscaled * (total @ mean.ravel())
-    return centre, shifts.reshape(kinds, len(FEATURES), OUTCOMES), spread
+    shifted = _chances(chances, of_move, shift)
+    off = np.zeros((len(x), OUTCOMES))
+    np.add.at(off, merchant, taken - shifted)  # features are the storefront's: they come out of the sum
+    slopes = (x[:, :, None] * off[:, None, :]).reshape(len(x), size)
+    bread = np.linalg.inv(_curvature(of_move, shifted) + np.diag(precision))
+    return shift, bread @ slopes.T, bread * np.sqrt(precision)
 
 
-def _chances(moves: Moves, x: F64, rows: I64, shift: F64) -> F64:
-    """Return the shifted chances (n, E) of one type's decisions; ``shift`` (X * E,)."""
-    odds = moves.chances[rows] * np.exp(x[rows] @ shift.reshape(len(FEATURES), OUTCOMES))
+def _chances(chances: F64, x: F64, shift: F64) -> F64:
+    """Return shifted chances (n, E) of decisions; ``x`` (n, X), ``shift`` (X * E,)."""
+    odds = chances * np.exp(x @ shift.reshape(-1, OUTCOMES))
     return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-def _slopes(moves: Moves, x: F64, rows_of: list[I64], mean: F64) -> tuple[F64, F64]:
-    """Return the log likelihood's gradient and negative Hessian in (common, each type's own)."""
-    block, kinds = mean.shape[1], len(rows_of)
-    gradient = np.zeros((kinds + 1, block))
-    curvature = np.zeros((kinds + 1, block, kinds + 1, block))
-    for one, rows in enumerate(rows_of, 1):
-        chances = _chances(moves, x, rows, mean[0] + mean[one])
-        gradient[one] = (x[rows].T @ (np.eye(OUTCOMES)[moves.chosen[rows]] - chances)).ravel()
-        spread = (x[rows][:, :, None] * chances[:, None, :]).reshape(len(rows), block)
-        pairs = (x[rows][:, :, None] * x[rows][:, None, :]).reshape(len(rows), -1)
-        own = (pairs.T @ chances).reshape(len(FEATURES), len(FEATURES), OUTCOMES)
-        hessian = np.einsum("xye,ef->xeyf", own, np.eye(OUTCOMES)).reshape(block, block) - spread.T @ spread
-        for a in (0, one):
-            for b in (0, one):
-                curvature[a, :, b] += hessian
-    gradient[0] = gradient[1:].sum(axis=0)
-    size = (kinds + 1) * block
-    return gradient.ravel(), curvature.reshape(size, size)
-
-
-def _by_storefront(moves: Moves, x: F64, rows_of: list[I64], mean: F64, merchant: I64, storefronts: int) -> F64:
-    """Return each storefront's part of the gradient, (M, (K + 1) * X * E)."""
-    block = mean.shape[1]
-    parts = np.zeros((storefronts, len(rows_of) + 1, block))
-    for one, rows in enumerate(rows_of, 1):
-        off = np.eye(OUTCOMES)[moves.chosen[rows]] - _chances(moves, x, rows, mean[0] + mean[one])
-        sums = np.zeros((storefronts, OUTCOMES))
-        np.add.at(sums, merchant[rows], off)  # features are the storefront's: they come out of the sum
-        told = np.zeros((storefronts, len(FEATURES)))
-        told[merchant[rows]] = x[rows]
-        parts[:, one] = (told[:, :, None] * sums[:, None, :]).reshape(storefronts, block)
-    parts[:, 0] = parts[:, 1:].sum(axis=1)
-    return parts.reshape(storefronts, -1)
+def _curvature(x: F64, chances: F64) -> F64:
+    """Return the log likelihood's negative Hessian in the shifts, (X * E, X * E)."""
+    features, size = x.shape[1], x.shape[1] * OUTCOMES
+    spread = (x[:, :, None] * chances[:, None, :]).reshape(len(x), size)
+    pairs = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
+    own = (pairs.T @ chances).reshape(features, features, OUTCOMES)
+    return np.asarray(np.einsum("xye,ef->xeyf", own, np.eye(OUTCOMES)).reshape(size, size) - spread.T @ spread)

@@ -59,7 +59,7 @@ class VariantsBench:
     world: ToldWorld = field(default_factory=ToldWorld)
     held_out: int = 12
     held_out_buyers: int = 800
-    shoppers: int = 1_000
+    shoppers: int = 2_500
     true_buyers: int = 10_000
     epochs: int = 3
     seed: int = 0
@@ -114,7 +114,8 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
         say("training the simulator")
         figures = _train_simulator(simulator, encoder_folder, training, bench)
         say(f"trained: {figures['held_out_nats_per_session']:.2f} nats a held-out session")
-    kept = folder / f"foretold-{simulator.name}-{bench.held_out_buyers}-{bench.shoppers}-{bench.true_buyers}"
+    sizes = f"{bench.held_out_buyers}-{bench.shoppers}-{bench.true_buyers}"
+    kept = simulator.with_name(f"foretold-{simulator.name}-{sizes}")
     kept.mkdir(exist_ok=True)
     cells: list[Cell] = []
     with ProcessPoolExecutor(bench.processes, multiprocessing.get_context("spawn")) as pool:

@@ -21,7 +21,7 @@ def variants(
         int, typer.Option(min=5, help="How many of them encoder and simulator are trained on.")
     ] = 400,
     held_out: Annotated[int, typer.Option(min=1, help="Storefronts to foretell for.")] = 12,
-    shoppers: Annotated[int, typer.Option(min=100, help="Simulated shoppers in each storefront and variant.")] = 1_000,
+    shoppers: Annotated[int, typer.Option(min=100, help="Simulated shoppers in each storefront and variant.")] = 2_500,
     true_buyers: Annotated[int, typer.Option(min=100, help="The generator's own buyers in each.")] = 10_000,
     encoder_epochs: Annotated[int, typer.Option(min=1, help="Passes of the encoder's training.")] = 4,
     epochs: Annotated[int, typer.Option(min=1, help="Passes of the simulator's training.")] = 3,

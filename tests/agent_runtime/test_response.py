@@ -69,13 +69,13 @@ def test_draws_scatter_as_far_as_the_fit_is_unsure(planted: tuple[Response, np.n
 def test_planted_moves_between_types_are_found_and_no_more_sure_than_storefronts_differ() -> None:
     """Dear storefronts see fewer of code 0; every storefront has a mix of its own besides."""
     random = np.random.default_rng(4)
-    storefronts, sessions, coarse = 400, 50, np.array([0, 0, 1, 1])
+    storefronts, sessions = 400, 50
     told = np.zeros((storefronts, len(FEATURES)))
     told[:, 0] = random.uniform(-0.25, 0.25, storefronts)
     odds = random.dirichlet(np.full(4, 6.0), size=storefronts)
     odds[:, 0] *= np.exp(-2.0 * told[:, 0])
     code = np.concatenate([random.choice(4, sessions, p=share / share.sum()) for share in odds])
-    mix, spread = fit_mix(code, coarse, np.repeat(np.arange(storefronts), sessions), told)
+    mix, spread = fit_mix(code, 4, np.repeat(np.arange(storefronts), sessions), told)
     answer = mix[:, 0] - mix[:, 0].mean()
     root = spread.reshape(*mix.shape, -1)[:, 0]
     unsure = np.sqrt(((root - root.mean(axis=0)) ** 2).sum(axis=1))
