@@ -89,7 +89,7 @@ class Probes:
             for sent_s in times_s[max(1, self._seen[client]) :]
         )
         latencies_s = self._latencies_s + [UNSEEN_S] * unseen
-        return Probed(latencies_s, unseen, self._polled_s / max(1, self._answers))
+        return Probed(latencies_s, unseen, self._polled_s / max(1, self._answers - 1))
 
     def _send(self) -> None:
         producer = KafkaProducer(bootstrap_servers=self._settings.kafka.split(","), acks="all", linger_ms=0)

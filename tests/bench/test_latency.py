@@ -74,4 +74,4 @@ def test_a_click_is_seen_with_the_revision_that_counts_it_and_others_count_as_ne
     assert len(seen) == there - 1
     assert probed.unseen == len(probed.latencies_s) - len(seen)
     assert min(seen) > 0
-    assert probed.poll_interval_s >= 0.05
+    assert probed.poll_interval_s > 0
