@@ -48,7 +48,7 @@ test: compiled
 faults: compiled
 	$(VENV)/bin/pytest tests/faults $(SIDE_BY_SIDE) $(ARGS)
 
-# These wait for nothing, and each process begins with a dozen seconds of imports.
+# These wait for nothing, and each process begins with some 17 CPU seconds of imports.
 test-fast: TEST_PROCESSES := 2
 test-fast: compiled
 	$(VENV)/bin/pytest -m fast $(SIDE_BY_SIDE) $(ARGS)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_solve, solve_triangular
 
 from schemas.events import I64
 
@@ -60,8 +61,8 @@ def _weighed(estimate: F64, covariance: F64, parts: Sequence[F64]) -> tuple[F64,
     for sizes in product(_SIZES, repeat=len(parts)):
         prior = np.asarray(sum(size**2 * part for size, part in zip(sizes, parts, strict=True)))
         root = np.linalg.cholesky(covariance + prior)
-        off = np.linalg.solve(root, estimate)
-        gains.append(np.linalg.solve(covariance + prior, prior).T)
+        off = solve_triangular(root, estimate, lower=True)
+        gains.append(cho_solve((root, True), prior).T)
         priors.append(prior)
         scores.append(-0.5 * off @ off - np.log(np.diag(root)).sum())
     weights = np.exp(np.array(scores) - max(scores))

@@ -44,7 +44,7 @@ def test_shrunk_coefficients_are_nearer_the_truth_and_their_doubt_is_the_size_of
 
 
 def test_what_might_be_noise_is_not_taken_for_certain() -> None:
-    """Were the likeliest size taken, a third of all worlds like this one would be held to be without any effect."""
+    """Three estimates can all be noise; the likeliest size of what is behind them is then zero, and zero is certain."""
     alike = Group(np.arange(3), (np.eye(3),))
     doubts = []
     for seed in range(60):
