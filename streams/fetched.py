@@ -7,7 +7,8 @@ Source: message format version 2, https://kafka.apache.org/documentation/#record
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -141,15 +142,17 @@ def in_columns(waiting: fetcher.Fetcher) -> None:
             partition_records._records.columns = True
             partition_records._consumer_record = _as_it_is
             result.rest = None
-            result.getall = partial(_getall, result)
+            # Weakly: a fetch that held on to itself would keep its megabytes until garbage is collected.
+            result.getall = partial(_getall, weakref.ref(result))
 
 
 def _as_it_is(_: Any, record: Any) -> Any:
     return record
 
 
-def _getall(result: Any, max_records: int | None = None) -> Fetched | Sequence[Any]:
+def _getall(fetch: Callable[[], Any], max_records: int | None = None) -> Fetched | Sequence[Any]:
     """Do for ``Fetched`` what ``FetchResult.getall`` does for a list of records."""
+    result = fetch()
     if not result.has_more() or not result.check_assignment(result._topic_partition):
         return ()
     source = result._partition_records
@@ -170,7 +173,7 @@ def _getall(result: Any, max_records: int | None = None) -> Fetched | Sequence[A
     source.next_fetch_offset = int(result.rest.offsets[0]) if len(result.rest) else result.ends
     result._update_position()
     if not len(result.rest):
-        result._partition_records = None
+        result._partition_records = result.rest = None
     return taken
 
 

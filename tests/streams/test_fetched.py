@@ -1,6 +1,8 @@
 """Fetched records in columns: what aiokafka's own reader reads, and nothing of what it would not hand out."""
 
+import gc
 import struct
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,6 +112,24 @@ def test_what_was_aborted_or_is_a_control_record_is_left_out() -> None:
     only = fetched(aborted, 0, READ_COMMITTED, [(7, 0)])
     assert taken(only) == []
     assert only._assignment.position == 1
+
+
+def test_what_was_handed_out_is_gone_without_a_garbage_collection() -> None:
+    log = built([(5, b"k", b"first"), (6, b"k", b"second")])
+    result = fetched(log, 0)
+    some = result.getall(1)
+    gone = weakref.ref(some.records.values.data.base)
+    gc.disable()
+    try:
+        del some
+        assert gone() is not None
+        assert len(result.getall()) == 1
+        assert gone() is None
+        fetch = weakref.ref(result)
+        del result
+        assert fetch() is None
+    finally:
+        gc.enable()
 
 
 def test_a_partition_that_was_paused_or_sought_hands_nothing_out() -> None:

@@ -5,7 +5,8 @@ import pytest
 from infra.demo.score import FOUND_WITHIN_MS, Drifts, match_drifts
 
 pytestmark = pytest.mark.fast
-PLANTED = [{"merchant_id": "north", "at_ms": 1_000, "until_ms": 2_000}]
+PLANTED = [{"merchant_id": "north", "kind": "slow", "at_ms": 1_000, "until_ms": 2_000, "period_ms": None}]
+SEASON = {"merchant_id": "east", "kind": "seasonal", "at_ms": 0, "until_ms": 300_000_000}
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,8 @@ PLANTED = [{"merchant_id": "north", "at_ms": 1_000, "until_ms": 2_000}]
 )
 def test_an_alarm_finds_its_planted_drift(alarms: list[tuple[str, int]], found: int, false_alarms: int) -> None:
     assert match_drifts(PLANTED, alarms) == Drifts(1, found, len(alarms), false_alarms)
+
+
+@pytest.mark.parametrize(("period_ms", "expected"), [(86_400_000, Drifts(0, 0, 1, 1)), (43_200_000, Drifts(1, 1, 1, 0))])
+def test_what_comes_every_day_is_no_drift(period_ms: int, expected: Drifts) -> None:
+    assert match_drifts([SEASON | {"period_ms": period_ms}], [("east", 100_000_000)]) == expected
