@@ -48,7 +48,8 @@ _CLEAR = 1.96
 class VariantsBench:
     """What to measure, and on how much.
 
-    world                whose log teaches answers to conditions
+    world                the first world whose log teaches answers to conditions
+    worlds               how many, by the seeds from its own on: all cells of a world are foretold by one fit
     held_out, held_out_buyers  storefronts to foretell for, and the buyers whose log shows their mix and shelves
     shoppers             simulated, in each storefront and variant
     true_buyers          the generator's, in each storefront and variant
@@ -57,6 +58,7 @@ class VariantsBench:
     """
 
     world: ToldWorld = field(default_factory=ToldWorld)
+    worlds: int = 1
     held_out: int = 12
     held_out_buyers: int = 800
     shoppers: int = 2_500
@@ -68,11 +70,12 @@ class VariantsBench:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One storefront, variant and measure: predicted and true difference, with what each is unsure of.
+    """One world's storefront, variant and measure: predicted and true difference, with what each is unsure of.
 
     Revenue is in shares of what it was: simulated shoppers take at most four of a thing, so theirs is another scale.
     """
 
+    world: int
     merchant: str
     kind: str
     measure: str
@@ -106,6 +109,16 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
     Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    cells: list[Cell] = []
+    for place in range(bench.worlds):
+        world = replace(bench.world, world_seed=bench.world.world_seed + place)
+        cells += _cells(folder, replace(bench, world=world), say)
+    cells.sort(key=lambda cell: (KINDS.index(cell.kind), cell.world, cell.merchant, MEASURES.index(cell.measure)))
+    return report_of(cells), cells
+
+
+def _cells(folder: Path, bench: VariantsBench, say: Callable[[str], None]) -> list[Cell]:
+    """Return the cells of one world."""
     training = training_log(folder, bench.world, say)
     encoder_folder = encoder_of(folder, bench.world, training, say)
     simulator = folder / bench.world.trained / f"persona-{bench.seed}-{bench.epochs}"
@@ -123,9 +136,8 @@ def bench_variants(folder: Path, bench: VariantsBench, say: Callable[[str], None
         running = [pool.submit(foretell, kept, encoder_folder, simulator, bench, number) for number in numbers]
         for left, future in enumerate(as_completed(running), 1):
             cells += future.result()
-            say(f"{left} of {bench.held_out} storefronts foretold")
-    cells.sort(key=lambda cell: (KINDS.index(cell.kind), cell.merchant, MEASURES.index(cell.measure)))
-    return report_of(cells), cells
+            say(f"world {bench.world.world_seed}: {left} of {bench.held_out} storefronts foretold")
+    return cells
 
 
 def _train_simulator(folder: Path, encoder_folder: Path, events: Path, bench: VariantsBench) -> dict[str, float]:
@@ -194,14 +206,15 @@ def _foretell(kept: Path, encoder_folder: Path, folder: Path, bench: VariantsBen
         after = true_visit(_truly(merchant, variant), visits)
         for effect in try_variant(crowd, shop, variant, control):
             if effect.persona == OVERALL:
-                cells.append(_cell(shop.merchant_id, kind, effect, before, after))
+                cells.append(_cell(world.world_seed, shop.merchant_id, kind, effect, before, after))
     return cells
 
 
-def _cell(merchant: str, kind: str, effect: Effect, before: Visited, after: Visited) -> Cell:
+def _cell(world: int, merchant: str, kind: str, effect: Effect, before: Visited, after: Visited) -> Cell:
     truth, error, true_control = true_effect(before, after, effect.measure)
     ours, theirs = (effect.control, true_control) if effect.measure == REVENUE else (1.0, 1.0)
     return Cell(
+        world=world,
         merchant=merchant,
         kind=kind,
         measure=effect.measure,
@@ -251,10 +264,15 @@ def true_effect(before: Visited, after: Visited, measure: str) -> tuple[float, f
     return float((new - old).mean()), error, float(old.mean())
 
 
+def _worlds(cells: list[Cell]) -> list[int]:
+    return sorted({cell.world for cell in cells})
+
+
 def report_of(cells: list[Cell]) -> Report:
-    """Return shares over all cells, by variant, by measure and by both."""
+    """Return shares over all cells, by world, by variant, by measure and by the last two together."""
     report = Report()
     groups = {"": cells}
+    groups |= {f"_world_{world}": [cell for cell in cells if cell.world == world] for world in _worlds(cells)}
     groups |= {f"_{measure}": [cell for cell in cells if cell.measure == measure] for measure in MEASURES}
     groups |= {f"_{kind}": [cell for cell in cells if cell.kind == kind] for kind in KINDS}
     for kind in KINDS:

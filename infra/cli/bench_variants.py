@@ -28,6 +28,7 @@ def variants(
     folder: FolderOption = None,
     processes: Annotated[int, typer.Option(min=1, help="Storefronts foretold at the same time.")] = 2,
     world_seed: WorldSeedOption = 5,
+    worlds: Annotated[int, typer.Option(min=1, help="Worlds to learn from and foretell in, each by itself.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of training and simulation.")] = 0,
     json_file: JsonOption = None,
 ) -> None:
@@ -55,6 +56,7 @@ def variants(
     )
     plan = VariantsBench(
         world,
+        worlds=worlds,
         held_out=held_out,
         shoppers=shoppers,
         true_buyers=true_buyers,
@@ -79,10 +81,13 @@ def variants(
 def _table(cells: "list[Cell]") -> "Table":
     from rich.table import Table
 
-    table = Table("variant", "storefront", "measure", "predicted", "95 %", "truth", "± error", "sign", "covered")
+    table = Table(
+        "variant", "world", "storefront", "measure", "predicted", "95 %", "truth", "± error", "sign", "covered"
+    )
     for cell in cells:
         table.add_row(
             cell.kind,
+            str(cell.world),
             cell.merchant,
             cell.measure,
             f"{cell.predicted:+.4f}",

@@ -13,7 +13,7 @@ from schemas.conditions import Conditions
 pytestmark = pytest.mark.fast
 
 START_MS, END_MS = 1_788_739_200_000, 1_788_825_600_000
-RIGHT = Cell("shop-0", "price", "conversion", 0.3, -0.02, -0.03, -0.01, 0.3, -0.025, 0.001)
+RIGHT = Cell(5, "shop-0", "price", "conversion", 0.3, -0.02, -0.03, -0.01, 0.3, -0.025, 0.001)
 
 
 def test_signs_are_counted_where_the_truth_is_clear_and_coverage_everywhere() -> None:
@@ -25,6 +25,12 @@ def test_signs_are_counted_where_the_truth_is_clear_and_coverage_everywhere() ->
     assert found["sign_right"] == found["sign_right_price"] == found["sign_right_conversion"] == 0.5
     assert found["covered"] == pytest.approx(1 / 3)
     assert "sign_right_free_shipping" in report.missing
+
+
+def test_worlds_are_counted_by_themselves_too() -> None:
+    report = report_of([RIGHT, replace(RIGHT, world=6, predicted=0.01, low=-0.01, high=0.03)])
+    found = {name: figure.value for name, figure in report.figures.items()}
+    assert (found["sign_right_world_5"], found["sign_right_world_6"], found["sign_right"]) == (1.0, 0.0, 0.5)
 
 
 def test_only_changes_that_change_something_are_cases() -> None:
