@@ -6,14 +6,16 @@ A record lies in the partition of the same number as its source's; its key is ``
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition as KafkaPartition
 
+from schemas.slices import Slices
 from schemas.topics import SESSIONS_CHANGELOG
 from streams.chunks import TopicPartition
 from streams.emit import patiently
+from streams.fetched import Fetched, next_columns
 from streams.owner_writer import OwnerWriter
 from streams.record_batch import RecordBatch
 from streams.record_columns import Record, Records
@@ -21,12 +23,12 @@ from streams.record_columns import Record, Records
 #: Records read at once.
 READ_RECORDS = 20_000
 READ_BYTES = 8 * 1024 * 1024
-READ_TIMEOUT_MS = 1_000
+READ_TIMEOUT_S = 1.0
 
-#: What aiokafka hands out: records by changelog partition.
-Fetched = dict[KafkaPartition, list[Any]]
+#: What was read: records by changelog partition.
+Read = dict[KafkaPartition, Fetched]
 #: Applies records of one source, in log order.
-Apply = Callable[[TopicPartition, list[tuple[bytes, bytes | None]]], Awaitable[None]]
+Apply = Callable[[TopicPartition, Records], Awaitable[None]]
 
 
 def prefix_of(source: TopicPartition) -> bytes:
@@ -72,7 +74,6 @@ class ChangelogReader:
     def __init__(self, bootstrap: str, positions: Mapping[TopicPartition, int]) -> None:
         self.positions = dict(positions)
         self._bootstrap = bootstrap
-        self._source_of_prefix = {prefix_of(source): source for source in positions}
         self._logs = sorted({_log_of(source) for source in positions})
         self._ends: dict[KafkaPartition, int] = {}
         self._reader = AIOKafkaConsumer(
@@ -103,27 +104,23 @@ class ChangelogReader:
         """Disconnect."""
         await self._reader.stop()
 
-    async def fetch(self) -> Fetched:
+    async def fetch(self) -> Read:
         """Return what comes next, as soon as there is something, or nothing after a second."""
-        fetched: Fetched = await self._reader.getmany(timeout_ms=READ_TIMEOUT_MS, max_records=READ_RECORDS)
-        return fetched
+        return await next_columns(
+            self._reader._fetcher, lambda: self._reader.getmany(max_records=READ_RECORDS), READ_TIMEOUT_S
+        )
 
-    async def apply(self, fetched: Fetched, apply: Apply) -> int:
+    async def apply(self, read: Read, apply: Apply) -> int:
         """Apply what was fetched, move ``positions`` behind it and return the number of records applied."""
         applied = 0
-        for log, records in fetched.items():
-            of_source: dict[TopicPartition, list[tuple[bytes, bytes | None]]] = {}
-            for record in records:
-                prefix, rest = _split(record.key)
-                source = self._source_of_prefix.get(prefix)
-                if source is not None and record.offset >= self.positions[source]:
-                    of_source.setdefault(source, []).append((rest, record.value))
-            for source, found in of_source.items():
-                await apply(source, found)
-                applied += len(found)
-            for source in self.positions:
+        for log, fetched in read.items():
+            for source, position in self.positions.items():
                 if _log_of(source) == log:
-                    self.positions[source] = records[-1].offset + 1
+                    found = _of_source(fetched, source, position)
+                    if len(found):
+                        await apply(source, found)
+                    applied += len(found)
+                    self.positions[source] = fetched.offset + 1
         return applied
 
     async def to_end(self, apply: Apply) -> int:
@@ -138,7 +135,12 @@ def _log_of(source: TopicPartition) -> KafkaPartition:
     return KafkaPartition(SESSIONS_CHANGELOG, source.partition)
 
 
-def _split(key: bytes) -> tuple[bytes, bytes]:
-    """Split a record's key into its source's prefix and the state's key (which may itself hold the separator)."""
-    end = key.index(b"|", key.index(b"|") + 1) + 1
-    return key[:end], key[end:]
+def _of_source(fetched: Fetched, source: TopicPartition, position: int) -> Records:
+    """Return a source's records from a changelog offset on, their keys without its prefix."""
+    prefix = np.frombuffer(prefix_of(source), np.uint8)
+    keys = fetched.records.keys
+    rows = np.flatnonzero((keys.lengths >= len(prefix)) & (fetched.offsets >= position))
+    begins = keys.data[keys.starts[rows, None] + np.arange(len(prefix))]
+    rows = rows[(begins == prefix).all(axis=1)]
+    rest = Slices(keys.data, keys.starts[rows] + len(prefix), keys.lengths[rows] - len(prefix))
+    return Records(rest, fetched.records.values.at(rows))

@@ -14,6 +14,7 @@ from streams.chunks import Chunk, TopicPartition
 from streams.click_work import ClickWork
 from streams.emit import Emitter
 from streams.metrics import Metrics
+from streams.record_columns import Records
 from streams.sessions import SessionWindows
 from streams.standby import Standby
 
@@ -199,10 +200,10 @@ class ClickHop:
             # What was not given out provisionally while there was a backlog waits for its end.
             self._lanes[source].fresh = not provisional
 
-    async def _restore(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
-        await self._run(windows.restore_many, records)
+    async def _restore(self, windows: SessionWindows, records: Records) -> None:
+        await self._run(windows.restore, records)
 
-    async def _copy(self, windows: SessionWindows, records: list[tuple[bytes, bytes | None]]) -> None:
+    async def _copy(self, windows: SessionWindows, records: Records) -> None:
         await self._restore(windows, records)
         self._metrics.standby_records.inc(len(records))
 

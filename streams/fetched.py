@@ -6,12 +6,13 @@ reader goes over the batches as ever, and each batch yields one record that stan
 Source: message format version 2, https://kafka.apache.org/documentation/#recordbatch
 """
 
+import asyncio
 import struct
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numba as nb
 import numpy as np
@@ -24,6 +25,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from schemas.events import I64, U8
 from schemas.slices import NULL, Slices
 from streams.record_columns import Records
+
+T = TypeVar("T")
 
 #: Length of a batch behind its first two fields, the base offset and that length itself.
 _LENGTH = struct.Struct(">q i")
@@ -144,6 +147,25 @@ def in_columns(waiting: fetcher.Fetcher) -> None:
             result.rest = None
             # Weakly: a fetch that held on to itself would keep its megabytes until garbage is collected.
             result.getall = partial(_getall, weakref.ref(result))
+
+
+async def next_columns(waiting: fetcher.Fetcher, fetch: Callable[[], Awaitable[T]], timeout_s: float | None) -> T:
+    """Return what ``fetch`` hands out of a fetcher without waiting, in columns; else what it does after an arrival.
+
+    An empty answer when nothing arrives in time, or without a time at once.
+    """
+    in_columns(waiting)
+    found = await fetch()
+    if not found and timeout_s and not waiting._closed:
+        arrival = waiting._create_fetch_waiter()
+        try:
+            arrived, _ = await asyncio.wait([arrival], timeout=timeout_s)
+        finally:
+            arrival.cancel()
+        if arrived:
+            in_columns(waiting)
+            found = await fetch()
+    return found
 
 
 def _as_it_is(_: Any, record: Any) -> Any:

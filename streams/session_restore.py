@@ -8,7 +8,7 @@ from schemas.hashing import hash_key
 from schemas.machine import address, move_bytes, uncounted
 from schemas.slices import NULL
 from streams.errors import SessionStateError
-from streams.record_columns import Record, Records
+from streams.record_columns import Records
 from streams.session_cut import closes_ms
 from streams.session_hot import FLAG_CHANGED, become_hot, pieces_of
 from streams.session_insert import gap_of, has_room
@@ -64,15 +64,16 @@ class Recovery:
         """Whether every record is in the table."""
         return not self._heads
 
-    def apply(self, table: Table, records: list[Record]) -> None:
+    def apply(self, table: Table, records: Records) -> None:
         """Apply records. Raises SessionStateError when one is of another release or damaged, or there is no room."""
-        columns = Records.of(records)
-        keys, values = columns.keys, columns.values
-        # Writable, or numba would compile everything once more.
-        arrays = (keys.data.copy(), keys.starts, keys.lengths, values.data.copy(), values.starts, values.lengths)
+        keys, values = records.keys, records.values
+        # Writable, or numba would compile everything once more; what was fetched is one buffer.
+        key_data = keys.data.copy()
+        value_data = key_data if values.data is keys.data else values.data.copy()
+        arrays = (key_data, keys.starts, keys.lengths, value_data, values.starts, values.lengths)
         row = _apply_rows(table, self._limits, arrays, 0)
         while row < len(records):
-            self._apply_other(table, *records[row])
+            self._apply_other(table, keys[row] or b"", values[row])
             row = _apply_rows(table, self._limits, arrays, row + 1)
 
     def _apply_other(self, table: Table, key: bytes, value: bytes | None) -> None:

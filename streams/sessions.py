@@ -14,7 +14,7 @@ from schemas.events import I64, U8, EventBatch, SessionBatch
 from schemas.texts import Texts
 from streams.emission import Emission, Superseded, assignments
 from streams.errors import SessionStateError
-from streams.record_columns import Record, Records
+from streams.record_columns import Records
 from streams.session_compact import compacted
 from streams.session_cut import hexadecimal
 from streams.session_insert import ACCEPTED, DUPLICATES, REJECTED, REPLAYED, columns, insert_rows
@@ -213,11 +213,7 @@ class SessionWindows:
         self._table, self._memory = compacted(self._table, self._memory, self._state_dir)
         self._shrunk = self._memory is not before
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        """Apply one changelog record; see ``restore_many``."""
-        self.restore_many([(key, value)])
-
-    def restore_many(self, records: list[Record]) -> None:
+    def restore(self, records: Records) -> None:
         """Apply changelog records, in log order, before the first ``add``; ``finish_restore`` is called after the last.
 
         Raises SessionStateError when a record is of another release or damaged.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from streams.changelog import Changelog
 from streams.chunks import TopicPartition
+from streams.record_columns import Records
 from streams.sessions import SessionWindows
 
 
@@ -29,7 +30,7 @@ class Standby:
         self,
         changelog: Changelog,
         new_windows: Callable[[], SessionWindows],
-        restore: Callable[[SessionWindows, list[tuple[bytes, bytes | None]]], Awaitable[None]],
+        restore: Callable[[SessionWindows, Records], Awaitable[None]],
         fail: Callable[[BaseException], None],
     ) -> None:
         """``fail`` is told when following ends with an error."""
@@ -86,5 +87,5 @@ class Standby:
         except Exception as error:
             self._fail(error)
 
-    async def _apply(self, source: TopicPartition, records: list[tuple[bytes, bytes | None]]) -> None:
+    async def _apply(self, source: TopicPartition, records: Records) -> None:
         await self._restore(self._copies[source].windows, records)

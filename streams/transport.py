@@ -18,7 +18,7 @@ from yarl import URL
 
 from streams.chunks import Chunk, TopicPartition
 from streams.emit import RETRY_BACKOFF_MS
-from streams.fetched import Fetched, in_columns
+from streams.fetched import Fetched, next_columns
 from streams.ledger import Entry, OffsetLedger
 
 #: When the broker answers a fetch: once it has so many bytes, or after so many milliseconds. While there is traffic it
@@ -60,16 +60,9 @@ class ChunkThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     ) -> Any:
         fetch, fetcher = super()._fetch_records, consumer._fetcher
         fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
-        in_columns(fetcher)
-        fetched = await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
-        if not fetched and timeout and not fetcher._closed:
-            arrival = fetcher._create_fetch_waiter()
-            await asyncio.wait([arrival], timeout=timeout)
-            if arrival.done():
-                in_columns(fetcher)
-                fetched = await fetch(consumer, active_partitions, timeout=0, max_records=max_records)
-            else:
-                arrival.cancel()
+        fetched = await next_columns(
+            fetcher, lambda: fetch(consumer, active_partitions, timeout=0, max_records=max_records), timeout
+        )
         # Read by the next request, which is made once the event loop goes on.
         fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms = GATHER if fetched else QUIET
         return fetched

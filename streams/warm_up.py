@@ -49,7 +49,7 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
         for _, decoded in AssignmentDecoder().decode(encode_assignments(rows)):
             decoded.merchant_id.tolist()
     again = SessionWindows(rules)
-    again.restore_many(windows.snapshot().tolist())
+    again.restore(windows.snapshot())
     again.finish_restore()
     again.advance(_START_MS + 2 * max(_MINUTES) * _MINUTE_MS)
     again.emit(provisional=True)

@@ -13,14 +13,14 @@ from streams.chunks import TopicPartition
 from streams.emit import Emitter
 from streams.errors import RetryLater
 from streams.owner_writer import FencedWriter, MemberWriter, owner_writer
-from streams.record_columns import Record
+from streams.record_columns import Record, Records
 from streams.topology import ensure_topics
 
 LIVE, SIMULATED, OTHER = (
     TopicPartition(*pair) for pair in (("clicks.raw", 1), ("clicks.simulated", 1), ("clicks.raw", 0))
 )
 T = TypeVar("T")
-Records = list[tuple[bytes, bytes | None]]
+Found = dict[TopicPartition, list[Record]]
 BROKERS = ["kafka", pytest.param("apache_kafka", marks=pytest.mark.kafka)]
 
 
@@ -58,11 +58,11 @@ def on_changelog(
     return asyncio.run(run())
 
 
-async def read(changelog: Changelog, positions: dict[TopicPartition, int]) -> dict[TopicPartition, Records]:
-    found: dict[TopicPartition, Records] = {}
+async def read(changelog: Changelog, positions: dict[TopicPartition, int]) -> Found:
+    found: Found = {}
 
     async def apply(source: TopicPartition, records: Records) -> None:
-        found.setdefault(source, []).extend(records)
+        found.setdefault(source, []).extend(records.tolist())
 
     async with changelog.reader(positions) as reader:
         assert await reader.to_end(apply) == sum(map(len, found.values()))
@@ -80,7 +80,7 @@ def test_each_source_gets_its_own_records_in_the_order_written(kafka: str) -> No
     then: list[Record] = [(b"m|c", None)]
     other: list[Record] = [(b"m|c", b"3")]
 
-    async def scene(changelog: Changelog, _: Emitter) -> dict[TopicPartition, Records]:
+    async def scene(changelog: Changelog, _: Emitter) -> Found:
         for source, records in ((LIVE, first), (SIMULATED, other), (OTHER, other), (LIVE, then)):
             await write(changelog, source, records)
         return await read(changelog, {LIVE: 0, SIMULATED: 0})
@@ -91,7 +91,7 @@ def test_each_source_gets_its_own_records_in_the_order_written(kafka: str) -> No
 def test_a_log_of_many_batches_comes_back_whole(broker: str) -> None:
     records: list[Record] = [(b"key %d" % i, bytes(1_000)) for i in range(3_000)]
 
-    async def scene(changelog: Changelog, _: Emitter) -> dict[TopicPartition, Records]:
+    async def scene(changelog: Changelog, _: Emitter) -> Found:
         await write(changelog, LIVE, records)
         return await read(changelog, {LIVE: 0})
 
@@ -99,7 +99,7 @@ def test_a_log_of_many_batches_comes_back_whole(broker: str) -> None:
 
 
 def test_a_reader_goes_on_from_where_each_source_was_read_to(broker: str) -> None:
-    async def scene(changelog: Changelog, _: Emitter) -> list[dict[TopicPartition, Records]]:
+    async def scene(changelog: Changelog, _: Emitter) -> list[Found]:
         await write(changelog, LIVE, [(b"a", b"1")])
         positions = {LIVE: 0}
         await read(changelog, positions)
@@ -112,7 +112,7 @@ def test_a_reader_goes_on_from_where_each_source_was_read_to(broker: str) -> Non
 
 
 def test_an_empty_log_restores_nothing(kafka: str) -> None:
-    async def scene(changelog: Changelog, _: Emitter) -> dict[TopicPartition, Records]:
+    async def scene(changelog: Changelog, _: Emitter) -> Found:
         return await read(changelog, {LIVE: 0, OTHER: 0})
 
     assert on_changelog(kafka, "empty", scene) == {}
@@ -120,7 +120,7 @@ def test_an_empty_log_restores_nothing(kafka: str) -> None:
 
 @pytest.mark.kafka
 def test_a_worker_whose_source_was_opened_by_another_one_can_write_nothing_any_more(apache_kafka: str) -> None:
-    async def scene(newer: Changelog, emitter: Emitter) -> Records:
+    async def scene(newer: Changelog, emitter: Emitter) -> list[Record]:
         older_writer = await owner_writer(apache_kafka, "zombie", emitter, stranger)
         assert isinstance(older_writer, FencedWriter)
         older = Changelog(apache_kafka, older_writer)
@@ -165,7 +165,7 @@ def test_who_takes_sources_over_while_the_broker_is_away_waits_for_it(kafka_jars
 
 
 def test_where_the_broker_has_no_transactions_a_stranger_to_the_group_writes_nothing(kafka: str) -> None:
-    async def scene(changelog: Changelog, emitter: Emitter) -> dict[TopicPartition, Records]:
+    async def scene(changelog: Changelog, emitter: Emitter) -> Found:
         assert isinstance(await owner_writer(kafka, "group", emitter, stranger), MemberWriter)
         with pytest.raises(RetryLater, match="given up by its group"):
             await write(changelog, LIVE, [(b"a", b"1")])

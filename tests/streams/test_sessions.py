@@ -9,6 +9,7 @@ import pytest
 from schemas.rejections import CODE_OF_REASON, REASONS
 from streams.emission import Emission, assignments
 from streams.errors import SessionRuleError, SessionStateError
+from streams.record_columns import Records
 from streams.session_sweep import FINAL_REVISION
 from streams.sessions import SessionRules, SessionWindows
 
@@ -313,8 +314,7 @@ def test_a_closed_client_is_remembered_until_its_offset_is_committed(world: Any)
     windows.emit(provisional=False)
     records = dict(windows.snapshot(committed_offset=-1).tolist())
     again = SessionWindows(RULES)
-    for key, value in records.items():
-        again.restore(key, value)
+    again.restore(Records.of(list(records.items())))
     added = again.add(world.batch([world.Click(S)]), np.array([0]))
     assert (added.replayed, added.accepted) == (1, 0)
     assert len(again.emit(provisional=False)) == 0
@@ -331,7 +331,7 @@ def test_clients_that_close_and_leave_one_after_another_are_forgotten_once_after
         windows.emit(provisional=False)
         log += windows.snapshot(committed_offset=number - 1).tolist()
     again = SessionWindows(RULES)
-    again.restore_many(log)
+    again.restore(Records.of(log))
     again.finish_restore()
     assert [value for key, value in again.snapshot(committed_offset=2).tolist() if key] == [None]
     assert again.snapshot(committed_offset=2).tolist() == []
@@ -351,7 +351,7 @@ def test_only_what_changed_is_written_and_the_watermark_last(world: Any) -> None
 def test_a_damaged_record_is_refused_in_one_sentence(world: Any, damage: Any, record: int) -> None:
     key, value = windows_with(world, [world.Click(S)]).snapshot().tolist()[record]
     with pytest.raises(SessionStateError, match="cannot be read"):
-        SessionWindows(RULES).restore(key, damage(value))
+        SessionWindows(RULES).restore(Records.of([(key, damage(value))]))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams.emission import Emission
 from streams.errors import SessionStateError
+from streams.record_columns import Records
 from streams.session_records import is_block
 from streams.sessions import SessionRules, SessionWindows
 
@@ -47,7 +48,7 @@ def compact(log: Sequence[tuple[bytes, bytes | None]]) -> list[tuple[bytes, byte
 
 def restored(log: Sequence[tuple[bytes, bytes | None]], block: int = BLOCK) -> SessionWindows:
     again = windows(block=block)
-    again.restore_many(list(log))
+    again.restore(Records.of(log))
     again.finish_restore()
     return again
 
@@ -161,7 +162,7 @@ def test_only_blocks_that_changed_are_written_and_those_left_behind_get_tombston
     third = dict(state.snapshot().tolist())
     assert [value for key, value in third.items() if is_block(key)] == [None, None]
     again = SessionWindows(rules)
-    again.restore_many([*first.items(), *second.items(), *third.items()])
+    again.restore(Records.of([*first.items(), *second.items(), *third.items()]))
     again.finish_restore()
     assert again.open_events == state.open_events == 3_021 - 512
 
@@ -180,7 +181,7 @@ def test_a_head_without_one_of_its_blocks_is_refused_in_one_sentence(world: Any)
     records = state.snapshot().tolist()
     lacking = [record for record in records if not is_block(record[0])]
     again = windows()
-    again.restore_many(lacking)
+    again.restore(Records.of(lacking))
     with pytest.raises(SessionStateError, match="cannot be read"):
         again.finish_restore()
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams.errors import SessionStateError
+from streams.record_columns import Records
 from streams.sessions import SessionRules, SessionWindows
 
 MINUTE = 60_000
@@ -59,7 +60,7 @@ def test_what_stays_open_moves_into_less_memory_and_goes_on_as_before(world: Any
     state.add(world.batch(more), np.arange(40_800, 40_850))
     log += state.snapshot(committed_offset=40_850).tolist()
     again = SessionWindows(RULES, block_events=16)
-    again.restore_many(log)
+    again.restore(Records.of(log))
     again.finish_restore()
     assert again.open_events == state.open_events
     for one in (state, again):
@@ -118,7 +119,7 @@ def test_all_that_is_due_is_found_however_time_moves(world: Any, data: st.DataOb
         log += state.snapshot(committed_offset=number).tolist()
         if limit is None:
             other = SessionWindows(RULES, block_events=4)
-            other.restore_many(log)
+            other.restore(Records.of(log))
             other.finish_restore()
             assert (other.open_events, other.watermark_ms) == (state.open_events, state.watermark_ms)
             assert len(other.emit(provisional=False)) == 0

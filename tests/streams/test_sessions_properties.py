@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.rejections import CODE_OF_REASON
+from streams.record_columns import Records
 from streams.sessions import Emission, SessionRules, SessionWindows
 
 # Small numbers, so that every boundary is met often.
@@ -73,8 +74,7 @@ def ids(rows: Sequence[Any]) -> set[bytes]:
 def moved(windows: SessionWindows, rules: SessionRules = RULES) -> SessionWindows:
     """Another worker's windows, restored from a snapshot of everything."""
     other = SessionWindows(rules)
-    for key, value in windows.snapshot().tolist():
-        other.restore(key, value)
+    other.restore(windows.snapshot())
     return other
 
 
@@ -102,8 +102,7 @@ def drive(
                 log[key] = value
             if action == 7:
                 windows = SessionWindows(RULES)
-                for key, value in log.items():
-                    windows.restore(key, value)
+                windows.restore(Records.of(list(log.items())))
     windows.advance(END_OF_TIME)
     while len(last := windows.emit(provisional=True, limit=3)):
         emissions.append(last)
@@ -193,8 +192,7 @@ def test_a_crash_anywhere_in_a_commit_changes_no_final_row_and_leaves_no_id_behi
                 break
             continue
         windows, position = SessionWindows(RULES), committed
-        for key, value in changelog:
-            windows.restore(key, value)
+        windows.restore(Records.of(changelog))
     expected = world.reference(clicks, RULES)
     assert sorted(set(world.finals(emissions))) == expected
     table.assert_settled(ids(expected))

@@ -25,6 +25,8 @@ def test_an_alarm_finds_its_planted_drift(alarms: list[tuple[str, int]], found: 
     assert match_drifts(PLANTED, alarms) == Drifts(1, found, len(alarms), false_alarms)
 
 
-@pytest.mark.parametrize(("period_ms", "expected"), [(86_400_000, Drifts(0, 0, 1, 1)), (43_200_000, Drifts(1, 1, 1, 0))])
+@pytest.mark.parametrize(
+    ("period_ms", "expected"), [(86_400_000, Drifts(0, 0, 1, 1)), (43_200_000, Drifts(1, 1, 1, 0))]
+)
 def test_what_comes_every_day_is_no_drift(period_ms: int, expected: Drifts) -> None:
     assert match_drifts([SEASON | {"period_ms": period_ms}], [("east", 100_000_000)]) == expected
