@@ -1,18 +1,12 @@
 """One token of a small Llama, compiled, for many shoppers: each row's sums in one order, whoever is beside it."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
+from agent_runtime.llama_weights import F32, Weights
 from schemas.events import I64
-
-if TYPE_CHECKING:
-    from agent_runtime.small_llama import Weights
-
-F32 = npt.NDArray[np.float32]
 
 #: Rows that go through a matrix together, so that it is fetched once for all of them.
 BLOCK = 8
@@ -85,7 +79,7 @@ def _attend(query: F32, keys: F32, values: F32, length: int, heads: int, scores:
 
 @nb.njit(cache=True, nogil=True, fastmath=_FAST)
 def advance(
-    weights: "Weights",
+    weights: Weights,
     keys: F32,
     values: F32,
     words: I64,

@@ -13,7 +13,7 @@ import numpy as np
 from agent_runtime.backends import Scores
 from agent_runtime.errors import ModelError
 from agent_runtime.llama_step import BLOCK, advance
-from agent_runtime.small_llama import F32, Weights, read_llama
+from agent_runtime.llama_weights import F32, Weights, read_llama
 from agent_runtime.text_form import TextForm
 from agent_runtime.text_trie import Trie
 from schemas.events import I64
