@@ -5,17 +5,25 @@ scores of the frozen backend (a multinomial logit with an offset; the penalty is
 shifts how a whole shop behaves and knows nothing of buyer types.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.capabilities import Capabilities
 from agent_runtime.decisions import Choices, Decisions, decisions
+from agent_runtime.errors import ModelError, PopulationError
+from agent_runtime.held_out import record
 from agent_runtime.shifted import shifted
+from agent_runtime.shop import Shop
+from agent_runtime.traces import token_rows
 from agent_runtime.vocabulary import Tokens, Vocabulary
+from encoders.serving import Encoder
+from encoders.sessionise import SessionLog
 
 F64 = npt.NDArray[np.float64]
 
@@ -24,6 +32,8 @@ PRIOR_DEVIATION = 0.7
 #: Newton's method on a convex loss of some forty parameters is there after half a dozen steps.
 _STEPS = 12
 _SETTLED = 1e-6
+#: Sessions that say enough; from 400 a rare action's bias is half noise.
+MOST_SESSIONS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,21 @@ class Adapter:
 
     moves: F64
     pauses: F64
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Return the biases for a manifest, to the last bit."""
+        return {"moves": self.moves.tolist(), "pauses": self.pauses.tolist()}
+
+    @staticmethod
+    def of(told: Mapping[str, Any]) -> "Adapter":
+        """Return the adapter of a manifest. Raises PopulationError when it is none."""
+        try:
+            found = Adapter(np.array(told["moves"], np.float64), np.array(told["pauses"], np.float64))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PopulationError(f"The manifest's storefront adapter cannot be read ({error!r}).") from error
+        if found.moves.shape != (len(ACTIONS) + 1,) or found.pauses.shape != (PACES,):
+            raise PopulationError("The manifest's storefront adapter is of another release: it has other actions.")
+        return found
 
 
 def adapted(backend: Backend | Rowwise, vocabulary: Vocabulary, adapter: Adapter) -> Backend | Rowwise:
@@ -42,6 +67,26 @@ def adapted(backend: Backend | Rowwise, vocabulary: Vocabulary, adapter: Adapter
     bias[vocabulary.leave - vocabulary.offset] = adapter.moves[-1]
     bias[ranges["pace"]] = adapter.pauses
     return shifted(backend, lambda tokens: bias)
+
+
+def learn_adapter(backend: Backend, vocabulary: Vocabulary, log: SessionLog, encoder: Encoder, shop: Shop) -> Adapter:
+    """Return the adapter of a storefront from its own sessions in a log: ``MOST_SESSIONS`` of them, evenly spread.
+
+    Raises PopulationError when the log has none of them, ModelError when the encoder speaks of another codebook.
+    """
+    if encoder.version != vocabulary.codebook_version:
+        raise ModelError(
+            f"The simulator knows codebook {vocabulary.codebook_version}, the encoder is {encoder.version}; name the "
+            "one that the simulator was made with (SIMPERSONA_ENCODER)."
+        )
+    merchants = np.array(log.merchants)
+    rows = np.flatnonzero((merchants == shop.merchant_id)[log.merchant])
+    if not len(rows):
+        raise PopulationError(f"The log has no session of {shop.merchant_id} to adapt to; name its own with --events.")
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(MOST_SESSIONS, len(rows))).astype(np.int64))]
+    traces = record(log.select(chosen), encoder).traces
+    flags = [shop.capabilities.flags()] * len(merchants)
+    return fit_adapter(backend, vocabulary, token_rows(traces, vocabulary, flags), shop.capabilities)
 
 
 def fit_adapter(

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from agent_runtime.adapter import Adapter, adapted
 from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.errors import ModelError, PopulationError, ShopError
 from agent_runtime.fidelity import Fidelity, fidelity
@@ -44,6 +45,7 @@ class Plan:
 
     start_ms, span_ms  event time (UTC) in which sessions begin; gap_ms the session gap; lateness_ms the allowed one
     variant            the storefront change that is tried, as JSON; None for none
+    adapter            what the storefront's own sessions say beside the model, as JSON; None for nothing
     """
 
     mix: Mix
@@ -58,6 +60,7 @@ class Plan:
     lateness_ms: int
     tile: int = TILE
     variant: Mapping[str, Any] | None = None
+    adapter: Mapping[str, Any] | None = None
 
     @property
     def run_id(self) -> str:
@@ -67,8 +70,9 @@ class Plan:
     def to_json(self) -> str:
         """Return the manifest from which the run can be repeated."""
         told = asdict(self)
-        if self.variant is None:  # runs without one keep the names they had
-            del told["variant"]
+        for name in ("variant", "adapter"):
+            if told[name] is None:  # runs without one keep the names they had
+                del told[name]
         return json.dumps(told, sort_keys=True)
 
     @staticmethod
@@ -132,13 +136,15 @@ def simulate(
     The result is the same with any ``batch`` and ``threads``.
 
     ``done`` is told shoppers as they finish. Raises ModelError when the codebooks differ, PopulationError when the
-    plan asks for no buyers, ShopError when the shop cannot be walked.
+    plan asks for no buyers or its adapter cannot be read, ShopError when the shop cannot be walked.
     """
     check_codebooks(vocabulary, plan.mix)
     if plan.buyers < 1:
         raise PopulationError(f"{plan.buyers} buyers were asked for; ask for at least one.")
     span = Span(plan.start_ms, plan.start_ms + plan.span_ms)
     codes = quotas(plan.mix, plan.buyers, plan.seed)
+    if plan.adapter is not None:
+        backend = adapted(backend, vocabulary, Adapter.of(plan.adapter))
     return play(
         backend, vocabulary, Storefront(shop), np.arange(plan.buyers), codes, span, plan.seed, plan.gap_ms, done,
         batch=batch, threads=threads,

@@ -40,6 +40,9 @@ def simulate(
     storefronts: Annotated[
         Path | None, typer.Option(help="Told conditions of that storefront: a line of JSON a merchant.")
     ] = None,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Fit the simulator to that storefront's own sessions in --events first.")
+    ] = False,
     assignments: Annotated[
         Path | None, typer.Option(help="With --variant: take the mix from these assignments, not from the store.")
     ] = None,
@@ -82,6 +85,9 @@ def simulate(
 
     Example: simpersona simulate --merchant shop-000 --buyers 500 --seed 7 --wait 60
 
+    With --adapt the simulator is first fitted to the storefront's own sessions, a bias for each action: buyers then do
+    as much of everything as real ones there. The manifest holds the biases.
+
     Example: simpersona simulate --merchant shop-000 --buyers 8 --browser --steps steps.jsonl
     """
     from rich.console import Console
@@ -96,6 +102,7 @@ def simulate(
     from agent_runtime.simulator import load_simulator
     from agent_runtime.variant import read_variant
     from infra.cli.browser_walk import figures, walk_pages, write_steps
+    from infra.cli.simulate_adapted import ADAPTED, adapter_of
     from infra.cli.simulate_again import again, crowd_figures, told, written
     from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
     from infra.cli.simulate_variant import Asked, persona_names, run_variant
@@ -109,6 +116,11 @@ def simulate(
         raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
     if steps is not None and not browser:
         raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
+    if adapt and (not events or browser or variant is not None or backend not in ADAPTED):
+        raise ArgumentError(
+            f"--adapt fits one of {', '.join(ADAPTED)} to --events, for a crowd in process; it does not go with "
+            "--browser or --variant."
+        )
     change = None if variant is None else read_variant(variant)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)
@@ -130,6 +142,10 @@ def simulate(
         if told_mix.said:
             console.print(told_mix.said, highlight=False)
     shop = _shop(simulator, merchant, gap_ms, events or [], storefronts)
+    adapter = None
+    if adapt:
+        with console.status(f"fitting to the sessions of {merchant}"):
+            adapter = adapter_of(simulator, backend, events or [], gap_ms, shop)
     plan = Plan(
         mix=mix,
         simulator_version=simulator.version,
@@ -142,6 +158,7 @@ def simulate(
         gap_ms=gap_ms,
         lateness_ms=rules.allowed_lateness_ms,
         variant=None if change is None else change.to_json(),
+        adapter=None if adapter is None else adapter.to_json(),
     )
     if change is not None:
         names = persona_names(dials.encoder, simulator.codebook_version)

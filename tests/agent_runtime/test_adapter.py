@@ -1,14 +1,23 @@
 """The storefront adapter: it learns how a shop differs, and nothing where it does not."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from agent_runtime.actions import ACTIONS, PACES
-from agent_runtime.adapter import Adapter, adapted, fit_adapter, fit_biases
+from agent_runtime.adapter import Adapter, adapted, fit_adapter, fit_biases, learn_adapter
 from agent_runtime.decisions import Choices, Decisions, decisions
-from agent_runtime.markov import MarkovChain
-from agent_runtime.shop import Shop
+from agent_runtime.errors import ModelError, PopulationError
+from agent_runtime.held_out import record
+from agent_runtime.markov import MarkovChain, fit_markov
+from agent_runtime.shop import Shop, observe_shops
 from agent_runtime.traces import Traces, token_rows
+from agent_runtime.vocabulary import Vocabulary
+from encoders.serving import Encoder
+from encoders.sessionise import read_sessions
+from tests.untrained import write_untrained
 
 pytestmark = pytest.mark.fast
 MOVES = len(ACTIONS) + 1
@@ -77,6 +86,34 @@ def test_the_biases_reach_the_scores_of_their_words(chain: MarkovChain, toy_trac
     assert added[0, slice(*vocabulary.ranges["pace"])].tolist() == (100.0 + np.arange(PACES)).tolist()
     assert added.sum() == pytest.approx(4 * (sum(range(MOVES)) + (100.0 + np.arange(PACES)).sum()))
     assert fit_adapter(chain, vocabulary, rows, shop.capabilities).moves.shape == (MOVES,)
+
+
+def test_it_is_learnt_from_a_storefronts_own_sessions_alone(toy_log: tuple[Path, Path], tmp_path: Path) -> None:
+    events, _ = toy_log
+    encoder = Encoder.load(write_untrained(tmp_path / "encoder", 1))
+    words = Vocabulary(encoder.version, tuple(encoder.code_paths))
+    [shop] = observe_shops([events], 1_800_000)
+    log = read_sessions([events], 1_800_000, 512)
+    traces = record(log, encoder).traces
+    rows, chain = token_rows(traces, words, [shop.capabilities.flags()]), fit_markov(traces, words)
+    assert learn_adapter(chain, words, log, encoder, shop).moves == pytest.approx(
+        fit_adapter(chain, words, rows, shop.capabilities).moves
+    )
+    with pytest.raises(PopulationError, match="no session of elsewhere to adapt to"):
+        learn_adapter(chain, words, log, encoder, Shop("elsewhere", "EUR", shop.products, (), shop.capabilities))
+    with pytest.raises(ModelError, match="knows codebook cb-other, the encoder is"):
+        learn_adapter(chain, Vocabulary("cb-other", words.code_paths), log, encoder, shop)
+
+
+def test_a_manifest_holds_it_to_the_last_bit() -> None:
+    adapter = Adapter(np.random.default_rng(1).normal(size=MOVES), np.random.default_rng(2).normal(size=PACES))
+    again = Adapter.of(json.loads(json.dumps(adapter.to_json())))
+    assert again.moves.tobytes() == adapter.moves.tobytes()
+    assert again.pauses.tobytes() == adapter.pauses.tobytes()
+    with pytest.raises(PopulationError, match="cannot be read"):
+        Adapter.of({"moves": []})
+    with pytest.raises(PopulationError, match="other actions"):
+        Adapter.of({"moves": [0.0], "pauses": [0.0] * PACES})
 
 
 class Even:

@@ -150,6 +150,18 @@ def test_a_manifest_says_the_whole_run(chain: MarkovChain, shop: Shop, vocabular
     second.check("sim-1", shop)
 
 
+def test_a_manifest_with_an_adapter_says_the_whole_run(chain: MarkovChain, shop: Shop, vocabulary: Vocabulary) -> None:
+    import json
+    from dataclasses import replace
+
+    biased = Adapter(np.linspace(-1, 1, 31), np.linspace(1, -1, 13))
+    first = replace(plan(shop), adapter=biased.to_json())
+    second = Plan.of(json.loads(first.to_json()))
+    assert second.run_id == first.run_id != plan(shop).run_id
+    fingerprints = [simulate(one, vocabulary, chain, shop).fingerprint for one in (first, second, plan(shop))]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
 def test_a_manifest_of_another_simulator_or_storefront_is_refused(shop: Shop) -> None:
     from dataclasses import replace
 

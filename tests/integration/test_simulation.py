@@ -111,8 +111,15 @@ def test_simulated_buyers_come_back_with_a_type(
     assert live["n"] == 0
 
     # The next run begins where the first has ended, so that none of its clicks is too late.
-    done(*simulate, "--seed", 6, "--wait", 60, "--json", report, **addresses)
+    # It is fitted to the storefront's own sessions, and its manifest still says the whole run.
+    adapt = "--adapt", "--events", world.events
+    third, fourth = tmp_path / "third.parquet", tmp_path / "fourth.parquet"
+    done(*simulate, *adapt, "--seed", 6, "--wait", 60, "--json", report, "--out", third,
+         **addresses | {"encoder": world.encoder})  # fmt: skip
     second = json.loads(report.read_text())
+    assert any(second["manifest"]["adapter"]["moves"])
+    done("simulate", "--manifest", report, "--events", world.events, "--out", fourth, **away)
+    assert fourth.read_bytes() == third.read_bytes()
     finished = f"SELECT toUnixTimestamp64Milli(finished_at) AS t FROM simulation_runs WHERE run_id = '{run['run_id']}'"
     assert second["manifest"]["start_ms"] == one(store, finished)["t"]
     assert second["round_trip"]["sessions"] == BUYERS
@@ -146,6 +153,9 @@ def test_what_a_simulation_lacks_is_said_in_one_sentence(world: World, kafka: st
     )
     assert "personas.distribution" in sentence("agents", "--backend", "markov", **addresses)
     assert "Name the merchant with --merchant, or a run to repeat" in sentence("simulate", **addresses)
+    assert "--adapt fits one of local, text, markov to --events" in sentence(
+        "simulate", "--merchant", "m", "--backend", "replay", "--adapt", "--events", world.events, **addresses
+    )
     assert "no manifest of a run" in sentence("simulate", "--manifest", world.events, **addresses)
     away = f"http://default@{nobody}/simpersona"
     assert "does not answer" in sentence(
