@@ -206,8 +206,8 @@ class Comparison:
         ahead = self._decisions(player, self.held.future.traces, self.plan.read_out)
         zero = np.zeros_like(adapter.moves)
         self._read[name] = {
-            "next_action_nats": ahead.moves.log_loss(adapter.moves),
-            "next_action_nats_plain": ahead.moves.log_loss(zero),
+            "next_action_nats": float(ahead.moves.losses(adapter.moves).mean()),
+            "next_action_nats_plain": float(ahead.moves.losses(zero).mean()),
             "next_action_accuracy": ahead.moves.accuracy(adapter.moves),
         }
         return adapter

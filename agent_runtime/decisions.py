@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.backends import Backend, Kind, kind_at
@@ -39,10 +40,10 @@ class Choices:
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
-    def log_loss(self, bias: F64) -> float:
-        """Return the mean negative log-probability of what was chosen, in nats."""
-        picked = self.chances(bias)[np.arange(len(self)), self.chosen]
-        return float(-np.log(np.maximum(picked, np.finfo(np.float64).tiny)).mean())
+    def losses(self, bias: F64) -> F64:
+        """Return the negative log-probability of each that was chosen (n,), in nats; exact however unlikely it was."""
+        scores = np.where(self.allowed, self.scores + bias, -np.inf)
+        return np.asarray(logsumexp(scores, axis=1) - scores[np.arange(len(self)), self.chosen])
 
     def accuracy(self, bias: F64) -> float:
         """Return how often the likeliest was chosen."""

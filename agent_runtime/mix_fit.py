@@ -7,7 +7,9 @@ and how many are of each type afterwards. This is the second: a multinomial logi
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
+from agent_runtime.newton import least
 from agent_runtime.response import FEATURES
 from agent_runtime.shrinkage import Group, shrink
 from schemas.events import I64
@@ -17,7 +19,7 @@ F64 = npt.NDArray[np.float64]
 #: Standard deviations before any session was seen: of a code's level in nats, and of its shift in nats per standard
 #: deviation of a feature. So wide that they say nothing; ``shrink`` finds the ones that hold.
 _LEVEL, _LOOSE = 5.0, 3.0
-_STEPS, _SETTLED = 12, 1e-6
+_STEPS, _SETTLED = 30, 1e-6
 
 
 def fit_mix(code: I64, codes: int, merchant: I64, told: F64) -> tuple[F64, F64]:
@@ -37,13 +39,16 @@ def fit_mix(code: I64, codes: int, merchant: I64, told: F64) -> tuple[F64, F64]:
     x = np.column_stack([np.ones(len(told)), (told - centre) / scale])  # (M, 1 + X)
     width = x.shape[1]
     precision = np.tile([_LEVEL**-2, *[_LOOSE**-2] * len(FEATURES)], codes)
-    fitted = np.zeros(codes * width)
-    for _ in range(_STEPS):
-        slopes, curvature = _slopes(counts, x, fitted.reshape(codes, width))
-        step = np.linalg.solve(curvature + np.diag(precision), slopes.sum(axis=0) - precision * fitted)
-        fitted += step
-        if np.abs(step).max() < _SETTLED:
-            break
+
+    def loss(rows: F64) -> float:
+        scores = x @ rows.reshape(codes, width).T
+        return float((size @ logsumexp(scores, axis=1)) - (counts * scores).sum() + 0.5 * precision @ rows**2)
+
+    def step(rows: F64) -> F64:
+        slopes, curvature = _slopes(counts, x, rows.reshape(codes, width))
+        return np.asarray(np.linalg.solve(curvature + np.diag(precision), slopes.sum(axis=0) - precision * rows))
+
+    fitted = least(np.zeros(codes * width), loss, step, _STEPS, _SETTLED)
     slopes, curvature = _slopes(counts, x, fitted.reshape(codes, width))
     noise = np.linalg.solve(curvature + np.diag(precision), slopes.T)
     # Shares add up to one: a shift of all codes alike says nothing, and is taken out.

@@ -12,6 +12,7 @@ from scipy.linalg import block_diag
 from agent_runtime.errors import TraceError
 from agent_runtime.finetune import padded_batches
 from agent_runtime.mix_fit import fit_mix
+from agent_runtime.newton import least
 from agent_runtime.response import FEATURES, LEAVING, OUTCOME_OF_ACTION, OUTCOMES, Response, features, types_of
 from agent_runtime.shop import Shop
 from agent_runtime.shrinkage import Group, shrink
@@ -24,7 +25,7 @@ F64 = npt.NDArray[np.float64]
 #: Standard deviation of a shift before any session was seen, in nats per standard deviation of a feature: wide, for
 #: ``shrink`` finds the one that holds.
 _LOOSE = 0.7
-_STEPS, _SETTLED = 8, 1e-4
+_STEPS, _SETTLED = 20, 1e-4
 _BATCH_TOKENS = 16_384
 
 
@@ -153,15 +154,18 @@ def _fit_type(chances: F64, chosen: I64, x: F64, merchant: I64) -> tuple[F64, F6
     """
     of_move, size = x[merchant], x.shape[1] * OUTCOMES
     precision = np.full(size, _LOOSE**-2)
-    taken = np.eye(OUTCOMES)[chosen]
-    shift = np.zeros(size)
-    for _ in range(_STEPS):
+    taken, rows = np.eye(OUTCOMES)[chosen], np.arange(len(chosen))
+
+    def loss(shift: F64) -> float:
+        unlikely = -np.log(_chances(chances, of_move, shift)[rows, chosen]).sum()
+        return float(unlikely + 0.5 * precision @ shift**2)
+
+    def step(shift: F64) -> F64:
         shifted = _chances(chances, of_move, shift)
         gradient = (of_move.T @ (taken - shifted)).ravel() - precision * shift
-        step = np.linalg.solve(_curvature(of_move, shifted) + np.diag(precision), gradient)
-        shift += step
-        if np.abs(step).max() < _SETTLED:
-            break
+        return np.asarray(np.linalg.solve(_curvature(of_move, shifted) + np.diag(precision), gradient))
+
+    shift = least(np.zeros(size), loss, step, _STEPS, _SETTLED)
     shifted = _chances(chances, of_move, shift)
     off = np.zeros((len(x), OUTCOMES))
     np.add.at(off, merchant, taken - shifted)  # features are the storefront's: they come out of the sum
