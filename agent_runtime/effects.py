@@ -1,5 +1,6 @@
 """What a storefront change does to the same shoppers: differences, shopper by shopper, with intervals."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,14 +82,17 @@ def effects(
     shift: Shift,
     seed: int,
     doubted: Sequence[tuple[F64, F64]] = (),
+    known: float = math.inf,
 ) -> list[Effect]:
     """Return every measure over all shoppers and by persona, and by persona its share of the sessions.
 
     control, variant  (n, M) ``outcomes`` of the same shoppers in both storefronts; personas  their types' names
     doubted           both again, with answers to the change as they might as well be; none where nothing is in doubt
+    known             sessions that the shoppers' mix was counted from
 
     Intervals are percentiles of resampled shoppers, each with both sessions (paired bootstrap), each resample with one
-    draw of the shift and of the answers. A persona's own figures are means over those who are of it: before, and after.
+    draw of the shift and of the answers. A mix that was counted from fewer sessions than there are shoppers is known no
+    better than those say, so that resamples are of so many (m out of n; Bickel, Götze and van Zwet 1997). A persona's own figures are means over those who are of it: before, and after.
     """
     pairs = doubted or [(control, variant)]
     names = np.array(personas)
@@ -98,7 +102,8 @@ def effects(
         old, new = control[rows].mean(axis=0), _mean(variant[rows], shift.weights[rows])
         drawn = shift.drawn[:, rows] if len(shift.drawn) else shift.weights[None, rows]
         chosen = [(before[rows], after[rows]) for before, after in pairs]
-        low, high = np.percentile(_resampled(chosen, drawn, seed), _ENDS, axis=0)
+        taken = math.ceil(len(rows) * min(1.0, known / len(names)))
+        low, high = np.percentile(_resampled(chosen, drawn, taken, seed), _ENDS, axis=0)
         for place, measure in enumerate(MEASURES):
             ends = float(low[place]), float(high[place])
             found.append(Effect(persona, measure, len(rows), float(old[place]), float(new[place]), *ends))
@@ -115,15 +120,15 @@ def _mean(values: F64, weights: F64) -> F64:
     return np.asarray(weights @ values / weights.sum())
 
 
-def _resampled(pairs: Sequence[tuple[F64, F64]], drawn: F64, seed: int) -> F64:
-    """Return the differences of means in ``RESAMPLES`` bootstrap resamples of the rows, (RESAMPLES, M)."""
+def _resampled(pairs: Sequence[tuple[F64, F64]], drawn: F64, taken: int, seed: int) -> F64:
+    """Return the differences of means in ``RESAMPLES`` resamples of ``taken`` rows, (RESAMPLES, M)."""
     random, (size, measures) = np.random.default_rng(seed), pairs[0][0].shape
     differences = np.empty((RESAMPLES, measures))
     for number, first in enumerate(range(0, RESAMPLES, _CHUNK)):
         control, variant = pairs[number % len(pairs)]
-        counts = random.multinomial(size, np.full(size, 1.0 / size), size=_CHUNK)
+        counts = random.multinomial(taken, np.full(size, 1.0 / size), size=_CHUNK)
         draw: I64 = np.arange(first, first + _CHUNK) % len(drawn)
         weighted = counts * drawn[draw]
         after = weighted @ variant / weighted.sum(axis=1, keepdims=True)
-        differences[first : first + _CHUNK] = after - counts @ control / size
+        differences[first : first + _CHUNK] = after - counts @ control / taken
     return differences

@@ -24,12 +24,16 @@ DRAWS, DOUBTS = 200, 8
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Who plays, and by what: everything that control and variant share."""
+    """Who plays, and by what: everything that control and variant share.
+
+    known  sessions that the mix was counted from
+    """
 
     backend: Backend | Rowwise
     vocabulary: Vocabulary
     response: Response | None
     codes: I32
+    known: float
     span: Span
     seed: int
     gap_ms: int
@@ -46,7 +50,7 @@ def crowd_of(
     gap_ms: int,
 ) -> Crowd:
     """Return ``buyers`` shoppers of a merchant's mix, by largest remainder."""
-    return Crowd(backend, vocabulary, response, quotas(mix, buyers, seed), span, seed, gap_ms)
+    return Crowd(backend, vocabulary, response, quotas(mix, buyers, seed), mix.n_effective, span, seed, gap_ms)
 
 
 def visit(
@@ -125,6 +129,7 @@ def try_variant(
         shift_of(crowd, shop, changed),
         crowd.seed,
         list(zip(before.doubted, doubted, strict=True)),
+        crowd.known,
     )
 
 

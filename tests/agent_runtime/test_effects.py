@@ -54,6 +54,9 @@ def test_a_paired_interval_is_as_wide_as_the_differences_say() -> None:
     control, variant = buyers + np.zeros((1, 4)), buyers + random.normal(1.0, 1.0, (2_000, 4))
     for one in effects(control, variant, ["c00"] * 2_000, still(2_000), 0)[:4]:
         assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(2_000), rel=0.15)
+    # A mix known from 500 sessions says no more than those, however many shoppers are drawn from it.
+    for one in effects(control, variant, ["c00"] * 2_000, still(2_000), 0, known=500.0)[:4]:
+        assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(500), rel=0.15)
 
 
 def test_a_shift_between_types_changes_the_mean_and_doubt_about_it_widens_the_interval() -> None:
