@@ -92,7 +92,8 @@ def effects(
 
     Intervals are percentiles of resampled shoppers, each with both sessions (paired bootstrap), each resample with one
     draw of the shift and of the answers. A mix that was counted from fewer sessions than there are shoppers is known no
-    better than those say, so that resamples are of so many (m out of n; Bickel, Götze and van Zwet 1997). A persona's own figures are means over those who are of it: before, and after.
+    better than those say, so that resamples are of so many (m out of n; Bickel, Götze and van Zwet 1997). A persona's
+    own figures are means over those who are of it: before, and after.
     """
     pairs = doubted or [(control, variant)]
     names = np.array(personas)
