@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent_runtime.adapter import Adapter, adapted, fit_biases
+from agent_runtime.adapter import Adapter, adapted, fit_biases, spread
 from agent_runtime.alignment import code_divergence, measures
 from agent_runtime.backends import Backend
 from agent_runtime.behaviour import Behaviour, of_played
@@ -214,8 +214,8 @@ class Comparison:
 
     def _decisions(self, player: Player, traces: Traces, most: int) -> Decisions:
         rows = player.rows(traces, self.flags)
-        spread = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
-        return decisions(player.backend, player.vocabulary, [rows[row] for row in spread], self.held.shop.capabilities)
+        chosen = [rows[row] for row in spread(len(rows), most)]
+        return decisions(player.backend, player.vocabulary, chosen, self.held.shop.capabilities)
 
     def played(self, player: Player, codes: I32, adapter: Adapter | None, turn: int = 0) -> list[PlayedSession]:
         backend = player.backend if adapter is None else adapted(player.backend, player.vocabulary, adapter)
