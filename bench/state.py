@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
+import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,13 @@ from kafka import KafkaConsumer, TopicPartition
 from bench.group import Group
 from bench.report import Report
 from bench.stand import Stand, Worker
+from bench.state_clicks import close_all, produce
 from bench.state_cost import costs
-from bench.state_traffic import START_MS, Rows, click_rows, traffic
+from bench.state_traffic import START_MS, Rows, traffic
+from bench.state_work import Work, work
 from infra.errors import BenchError
-from schemas.click_codec import encode_watermark
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG
-from streams.click_records import ClickWriter
-from streams.emit import Emitter
-from streams.record_batch import packed
 from streams.topology import ensure_topics
 
 _DEADLINE_S = 600.0
@@ -39,7 +38,6 @@ _QUIET_S = 10.0
 _NEARLY = 0.95
 #: State that a worker without sessions may hold: its empty tables.
 _EMPTY_BYTES = 1 << 20
-_ROWS = 65_536
 _SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 
 
@@ -62,13 +60,28 @@ def bench_state(folder: Path, encoder: Path, plan: StatePlan, report: Callable[[
     report("starting Apache Kafka and the store")
     with Stand.open(folder, encoder) as stand:
         _process(stand, plan, figures, report)
-    report("cost of an event, with few and with many sessions open")
+    report("cost of an event in the sessions alone, with few and with many of them open")
     for (name, _), cost in zip(_SIZES.items(), costs(list(_SIZES.values()), plan.repeats, plan.seed), strict=True):
         figures.add(f"add_us_per_event_{name}", cost.event_us, "CPU-us")
         figures.add(f"record_us_{name}", cost.record_us, "CPU-us")
     figures.compare("add_us_per_event_1m", "add_us_per_event_10k")
-    figures.add("flatness", figures.ratios["add_us_per_event_1m/add_us_per_event_10k"], "x")
+    _work(folder, encoder, plan, figures, report)
     return figures
+
+
+def _work(folder: Path, encoder: Path, plan: StatePlan, figures: Report, report: Callable[[str], None]) -> None:
+    """Measure whole workers, one with few sessions open and one with many in turn: all meet the same machine."""
+    found: dict[str, list[Work]] = {"10k": [], "1m": []}
+    turns = (plan.repeats + 1) // 2  # one takes minutes
+    for turn in range(turns):
+        for name, works in found.items():
+            report(f"cost of an event in a whole worker, {_SIZES[name]:,} sessions open, {turn + 1} of {turns}")
+            works.append(work(folder / f"work-{name}-{turn}", encoder, _SIZES[name], plan.seed + turn))
+    for name, works in found.items():
+        figures.add(f"worker_us_per_event_{name}", statistics.median(one.event_us for one in works), "CPU-us")
+        figures.add(f"worker_rows_per_event_{name}", statistics.median(one.rows_per_event for one in works), "rows")
+        figures.add(f"worker_events_per_s_{name}", statistics.median(one.events_per_s for one in works), "events/s")
+    figures.compare("worker_us_per_event_1m", "worker_us_per_event_10k")
 
 
 def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[str], None]) -> None:
@@ -78,15 +91,15 @@ def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[s
     worker = stand.start_worker("worker")
     worker.wait_joined()
     with closing(Group(settings)) as group:
-        _produce(settings, partitions, traffic(1000 * _WARM_SESSIONS / _WARM_MS, plan.seed, _WARM_MS))
+        produce(settings, partitions, traffic(1000 * _WARM_SESSIONS / _WARM_MS, plan.seed, _WARM_MS))
         _until(worker, lambda: _settled(group, worker, _WARM_SESSIONS), "the first clicks were worked off")
-        _close_all(settings, partitions, START_MS + _WARM_MS)
+        close_all(settings, partitions, START_MS + _WARM_MS)
         _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "the first sessions were closed")
         before = _quiet_memory_mib(worker)
 
         report(f"{plan.sessions:,} sessions")
         begun_s = time.monotonic()
-        _produce(settings, partitions, _more(plan))
+        produce(settings, partitions, _more(plan))
         _until(worker, lambda: _settled(group, worker, plan.sessions), "the clicks were worked off")
         filled_s = time.monotonic()
         many, busy, filled = worker.metric("open_sessions"), worker.memory_mib(), _quiet_memory_mib(worker)
@@ -101,7 +114,7 @@ def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[s
         stand.stop(worker)
         begun_s = time.monotonic()
         reached_ms = START_MS + _END_MS
-        _produce(settings, partitions, [_probe(reached_ms, partitions)])
+        produce(settings, partitions, [_probe(reached_ms, partitions)])
         worker = stand.start_worker("worker-after-kill")
         worker.wait_joined()
         _until(worker, lambda: group.committed(CLICKS_RAW) == group.produced(CLICKS_RAW), "the probe was worked off")
@@ -110,7 +123,7 @@ def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[s
 
         report("all sessions close")
         begun_s = time.monotonic()
-        _close_all(settings, partitions, reached_ms)
+        close_all(settings, partitions, reached_ms)
         _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "all sessions were closed")
         figures.add("close_s", time.monotonic() - begun_s, "s")
         after = _quiet_memory_mib(worker)
@@ -157,58 +170,11 @@ def _more(plan: StatePlan) -> Iterator[Rows]:
         yield Rows(session, rows.occurred_ms + _FILL_FROM_MS, rows.received_ms + _FILL_FROM_MS)
 
 
-def _produce(settings: Settings, partitions: int, slices: Iterable[Rows]) -> None:
-    async def run() -> None:
-        writer, emitter = ClickWriter(partitions), Emitter(settings.kafka)
-        await emitter.start()
-        try:
-            for rows in _gathered(slices):
-                records = writer.records(click_rows(rows))
-                await emitter.flush()
-                for partition in range(partitions):
-                    at = np.flatnonzero(records.partition == partition).tolist()
-                    queue = [(records.keys[row], records.values[row]) for row in at]
-                    batches = packed(queue, time.time_ns() // 1_000_000)
-                    await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
-            await emitter.flush()
-        finally:
-            await emitter.stop()
-
-    asyncio.run(run())
-
-
-def _gathered(slices: Iterable[Rows]) -> Iterator[Rows]:
-    waiting: list[Rows] = []
-    for rows in slices:
-        waiting.append(rows)
-        if sum(map(len, waiting)) >= _ROWS:
-            yield Rows.joined(waiting)
-            waiting = []
-    if waiting:
-        yield Rows.joined(waiting)
-
-
 def _probe(at_ms: int, partitions: int) -> Rows:
     """Return one event each of some new sessions, enough that every partition gets one."""
     session = np.arange(-1, -1 - 8 * partitions, -1, dtype=np.int64) + (1 << 40)
     times = np.full(len(session), at_ms, np.int64)
     return Rows(session, times, times)
-
-
-def _close_all(settings: Settings, partitions: int, reached_ms: int) -> None:
-    async def run() -> None:
-        emitter = Emitter(settings.kafka)
-        await emitter.start()
-        try:
-            value = encode_watermark(reached_ms + settings.session_max_ms)
-            for partition in range(partitions):
-                batches = packed([(None, value)], time.time_ns() // 1_000_000)
-                await emitter.send({TopicPartition(CLICKS_RAW, partition): batches})
-            await emitter.flush()
-        finally:
-            await emitter.stop()
-
-    asyncio.run(run())
 
 
 def _clients_left(settings: Settings) -> int:

@@ -13,9 +13,9 @@ from streams.sessions import SessionWindows
 
 RULES = SessionRules(1_800_000, 300_000, 86_400_000, 512)
 #: How long a made-up session is open on average: its events, the gap and the allowed lateness.
-_OPEN_S = 2_235
+OPEN_S = 2_235
 #: Event time after which as many sessions end as begin.
-_STEADY_MS = 2_700_000
+STEADY_MS = 2_700_000
 CHUNK = 10_000
 #: Chunks of one measurement, and those between two commits.
 _CHUNKS, _COMMIT_EVERY = 50, 10
@@ -40,10 +40,10 @@ class Partition:
 
     def __init__(self, open_sessions: int, seed: int) -> None:
         self.windows = SessionWindows(RULES)
-        self._chunks = _chunks(traffic(open_sessions / _OPEN_S, seed))
+        self._chunks = _chunks(traffic(open_sessions / OPEN_S, seed))
         self._offset = 0
         taken = 0
-        while self.windows.watermark_ms < START_MS + _STEADY_MS:
+        while self.windows.watermark_ms < START_MS + STEADY_MS:
             self._take(next(self._chunks))
             taken += 1
             if taken % _COMMIT_EVERY == 0:

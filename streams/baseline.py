@@ -238,9 +238,8 @@ def _look(
     sessions = float(found.sum())
     names = len(level.names)
     p, q = expected[:names] / sessions, found[:names] / sessions
-    some = (p > 0) | (q > 0)
-    seen = steady = shift(p[some], sure, q[some], sessions)
+    seen = steady = shift(p, sure, q, sessions)
     if level.restlessness > 0.0:
         sure = 1.0 / (1.0 / sure + level.restlessness * one_day)
-        seen = shift(p[some], sure, q[some], sessions)
+        seen = shift(p, sure, q, sessions)
     return Look(level.names, seen, steady, p, sure, q, int(sessions), blocks, one_day, of_types)

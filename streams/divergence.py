@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from math import exp, lgamma, log, sqrt
 from statistics import NormalDist
 
+import numba as nb
 import numpy as np
 import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
+
+#: An even grid of log draws, fine enough to be read without interpolation.
+_LOG_LEAST, _LOG_STEP = log(1e-3), 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +50,39 @@ def shift(p: F64, m: float, q: F64, n: float) -> Shift:
 
     For sessions of one mix, 8·JS / (1/m + 1/n) is about chi-square with K − 1 degrees of freedom (second-order
     expansion of JS; for m → ∞ its mean gives (K − 1) / (8n)). That holds for codes drawn often; what a rarer code adds
-    in mean and variance is taken from ``_chance``. Every code must occur in one of the mixes.
+    in mean and variance is taken from ``_chance``. Codes that occur in neither mix add nothing.
     """
     n_effective = m * n / (m + n)
-    expected = np.log(n_effective * (m * p + n * q) / (m + n))
-    nearest = np.clip((expected - _LOG_LEAST) * (1.0 / _LOG_STEP) + 0.5, 0, len(_CHANCE) - 1).astype(np.int64)
-    mean, variance = _CHANCE[nearest].sum(0).tolist()
+    mean, variance = _without_change(p, m, q, n, _CHANCE)
     chance, spread = max(mean - 1.0, 0.0), sqrt(variance)
-    beyond = 8.0 * n_effective * js_divergence(p, q) - chance
     scale = 8.0 * n_effective
-    return Shift(beyond / scale, chance / scale, spread / scale, n_effective)
+    return Shift(js_divergence(p, q) - chance / scale, chance / scale, spread / scale, n_effective)
 
 
+@nb.njit(cache=True)
 def js_divergence(p: F64, q: F64) -> float:
     """Return the Jensen–Shannon divergence of two (K,) mixes in nats, between 0 and ln 2 (Lin 1991)."""
-    both = p + q
-    return 0.5 * (_relative(p, both) + _relative(q, both))
+    twice = 0.0
+    for k in range(len(p)):
+        both = p[k] + q[k]
+        if p[k] > 0.0:
+            twice += p[k] * log(2.0 * p[k] / both)
+        if q[k] > 0.0:
+            twice += q[k] * log(2.0 * q[k] / both)
+    return 0.5 * twice
 
 
-def _relative(p: F64, both: F64) -> float:
-    # Where p is 0 the logarithm of 1 is multiplied by 0.
-    return float(p @ np.log(np.divide(2.0 * p, both, out=np.ones_like(p), where=p > 0)))
+@nb.njit(cache=True)
+def _without_change(p: F64, m: float, q: F64, n: float, chance: F64) -> tuple[float, float]:
+    """Return mean and variance of 8·n·JS for two samples of one mix, the mix of both together; see ``_chance``."""
+    mean = variance = 0.0
+    for k in range(len(p)):
+        drawn = m * n * (m * p[k] + n * q[k]) / (m + n) ** 2
+        if drawn > 0.0:
+            nearest = min(max((log(drawn) - _LOG_LEAST) / _LOG_STEP + 0.5, 0.0), len(chance) - 1.0)
+            mean += chance[int(nearest), 0]
+            variance += chance[int(nearest), 1]
+    return mean, variance
 
 
 def _chance(draws: float) -> tuple[float, float]:
@@ -84,6 +100,5 @@ def _chance(draws: float) -> tuple[float, float]:
     return mean, float((chances * adds * adds).sum()) - mean * mean
 
 
-#: Mean and variance of ``_chance`` on an even grid of log draws, fine enough to be read without interpolation.
-_LOG_LEAST, _LOG_STEP = log(1e-3), 0.05
+#: Mean and variance of ``_chance`` on the grid.
 _CHANCE = np.array([_chance(exp(_LOG_LEAST + _LOG_STEP * i)) for i in range(int(log(1e6) / _LOG_STEP) + 1)])

@@ -7,26 +7,24 @@ import numpy as np
 
 from schemas.events import I32, I64, U8, U64, EventBatch, Events
 from schemas.hashing import hash_slice
-from schemas.machine import address, prefetch, uncounted
+from schemas.machine import uncounted
 from schemas.rejections import CODE_OF_REASON
+from streams.session_ahead import load_by_hash
 from streams.session_cut import closes_ms
 from streams.session_hot import pieces_of
 from streams.session_lent import lent
-from streams.session_lookup import SLOT_BYTES, enter, find, home, likely
+from streams.session_lookup import enter, find
 from streams.session_place import place
 from streams.session_rules import Limits, lent_limits
 from streams.session_table import (
     FREE_SLOT,
     HIGH,
     KEY_WORDS,
-    MASK,
     OPEN,
     PENDINGS,
     SEEN,
-    UNIT_BYTES,
     UNITS,
     WATERMARK,
-    WORD_BYTES,
     WORDS,
     Table,
 )
@@ -37,12 +35,6 @@ NOT_AN_EVENT = 255
 #: A retry normally has its original's time and is found by bisection. Where the client's clock is ahead, ``t`` is the
 #: time of receipt and differs, so this many of the latest events are compared by id as well.
 RETRY_SCAN = 64
-#: Rows between one load that is asked for and the next one of the same client, and of its use.
-AHEAD = 8
-LINE_BYTES = 64
-#: Bytes of a client's latest events that are loaded ahead.
-LATEST_BYTES = 10 * UNIT_BYTES
-
 #: A batch's arrays, in the order of ``columns``.
 Columns = tuple[Events, I64, U64, U8, I64, I32, I64, I32, U8]
 
@@ -70,7 +62,7 @@ def insert_rows(
     events, key_hash, text = uncounted(events), uncounted(key_hash), uncounted(text)
     counts = table.counts
     for r in range(len(events)):
-        _load_ahead(table, key_hash, r)
+        load_by_hash(table, key_hash, r)
         reason = fault[r]
         t = min(events[r].t, received[r])
         # While t is the time of occurrence the difference is the delay; where it is the time of receipt it is 0.
@@ -110,33 +102,6 @@ def insert_rows(
     if len(offsets):
         counts[SEEN] = max(counts[SEEN], offsets[-1])
     return len(events)
-
-
-@nb.njit(cache=True, nogil=True)
-def _load_ahead(table: Table, key_hash: U64, r: int) -> None:
-    """Ask for what later rows will read, a step at a time: index, slot, then key and latest events.
-
-    A client is a chain of four loads that depend on each other. With a million of them none is in the cache, and
-    waiting for each in turn would make an event three times as dear as with ten thousand.
-    """
-    if r + 3 * AHEAD < len(key_hash):
-        prefetch(address(table.lookup) + home(key_hash[r + 3 * AHEAD], table.counts[MASK]) * 8)
-    if r + 2 * AHEAD < len(key_hash):
-        s = likely(table, key_hash[r + 2 * AHEAD])
-        if s >= 0:
-            prefetch(address(table.slots) + s * SLOT_BYTES)
-    if r + AHEAD < len(key_hash):
-        s = likely(table, key_hash[r + AHEAD])
-        if s >= 0:
-            slot = table.slots[s]
-            key = address(table.words) + slot.key_at * WORD_BYTES
-            prefetch(key)
-            prefetch(key + slot.key_n - 1)
-            events, n = address(table.events) + slot.at * UNIT_BYTES, np.int64(slot.n)
-            end = events + (n + 1) * UNIT_BYTES
-            for line in range(max(events, end - LATEST_BYTES), end, LINE_BYTES):
-                prefetch(line)
-            prefetch(end - 1)
 
 
 def columns(batch: EventBatch, offsets: I64) -> tuple[Columns, I64]:

@@ -20,6 +20,7 @@ from schemas.events import I64, U8
 from schemas.machine import copy_bytes
 from schemas.slices import Slices
 from streams.record_columns import Record, Records
+from streams.session_ahead import AHEAD, load_entry, load_events, load_slot, load_slots
 from streams.session_hot import is_hot
 from streams.session_lent import lent
 from streams.session_lookup import leave, release_long
@@ -105,7 +106,9 @@ def _changed(table: Table, committed_offset: int) -> tuple[I64, I64]:
     touched = np.sort(table.touched[:count])
     changed, gone = np.empty(count, np.int64), np.empty(count, np.int64)
     changes, leaves, kept = 0, 0, 0
-    for s in touched:
+    for i, s in enumerate(touched):
+        if i + AHEAD < count:
+            load_slot(table, touched[i + AHEAD])
         slot = table.slots[s]
         closed = slot.marks & USED and not slot.marks & OPEN
         if closed and slot.applied <= committed_offset:
@@ -129,7 +132,9 @@ def _changed(table: Table, committed_offset: int) -> tuple[I64, I64]:
 @nb.njit(cache=True, nogil=True)
 def _leave_all(table: Table, slots: I64) -> None:
     table = lent(table)
-    for s in slots:
+    for i, s in enumerate(slots):
+        if i + AHEAD < len(slots):
+            load_entry(table, table.slots[slots[i + AHEAD]].hash)
         leave(table, s)
 
 
@@ -157,11 +162,14 @@ def _packed(table: Table, slots: I64, block: int) -> tuple[U8, I64]:
             pending[where] += 1
     bounds = np.zeros(len(slots) + 1, np.int64)
     for i in range(len(slots)):
+        load_slots(table, slots, i)
         inline = _WORD if is_hot(table, slots[i]) else UNIT_BYTES * table.slots[slots[i]].n
         bounds[i + 1] = bounds[i] + HEADER_BYTES + inline + PENDING_BYTES * pending[i]
     values = np.empty(bounds[-1], np.uint8)
     words = values.view(np.int64)
     for i in range(len(slots)):
+        if i + AHEAD < len(slots):
+            load_events(table, slots[i + AHEAD])
         slot, hot = table.slots[slots[i]], is_hot(table, slots[i])
         at = bounds[i] // _WORD
         words[at] = VERSION | np.int64(hot) << 8 | block << 16 | np.int64(slot.n) << 32

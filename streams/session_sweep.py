@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from schemas.events import EVENT, FLAG_BOT, FLAG_EMITTED, I64, U8, Events
 from schemas.machine import copy_bytes
+from streams.session_ahead import AHEAD, load_events, load_key, load_slot, load_slots
 from streams.session_cut import TOTAL_MAX, Pieces, closes_ms, deepest_stratum, looks_robotic, session_hash
 from streams.session_hot import FLAG_CHANGED, drop_front, is_hot, move_events, pieces_of
 from streams.session_lent import lent
@@ -80,6 +81,8 @@ def sweep(table: Table, limits: Limits, provisional: bool, limit: int) -> tuple[
         while s >= 0:
             slot = table.slots[s]
             following = np.int64(slot.next)
+            if following >= 0:
+                load_slot(table, following)
             slot.next = slot.prev = -1
             if given[1] < limit and watermark > slot.close_ms:
                 given = _give_out(table, limits, s, provisional, given)
@@ -102,6 +105,10 @@ def _give_changed(table: Table, limits: Limits, provisional: bool, limit: int, g
     done = 0
     while done < counts[AWAITING] and given[1] < limit:
         s = np.int64(table.changed[done])
+        if done + 2 * AHEAD < counts[AWAITING]:
+            load_slot(table, table.changed[done + 2 * AHEAD])
+        if done + AHEAD < counts[AWAITING]:
+            load_events(table, table.changed[done + AHEAD])
         done += 1
         slot = table.slots[s]
         slot.marks &= ~np.uint8(AWAITED)
@@ -249,10 +256,13 @@ def keys_of(table: Table, slots: I64) -> tuple[U8, I64, I64]:
     offsets = np.zeros(len(slots) + 1, np.int64)
     merchant_n = np.empty(len(slots), np.int64)
     for i in range(len(slots)):
+        load_slots(table, slots, i)
         offsets[i + 1] = offsets[i] + table.slots[slots[i]].key_n
         merchant_n[i] = table.slots[slots[i]].merchant_n
     text = np.empty(offsets[-1], np.uint8)
     for i in range(len(slots)):
+        if i + AHEAD < len(slots):
+            load_key(table, slots[i + AHEAD])
         at = table.slots[slots[i]].key_at * WORD_BYTES
         copy_bytes(text, offsets[i], table.keys, at, offsets[i + 1] - offsets[i])
     return text, offsets, merchant_n

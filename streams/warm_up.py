@@ -15,6 +15,7 @@ from schemas.assignment_codec import AssignmentDecoder, encode_assignments
 from schemas.click_codec import ClickDecoder, encode_click, encode_watermark
 from schemas.events import SessionBatch
 from schemas.settings import Settings
+from streams.divergence import shift
 from streams.emission import SessionEncoder, assignments
 from streams.fetched import read_batch
 from streams.record_batch import packed
@@ -55,6 +56,7 @@ def warm_up(encoder: SessionEncoder, rules: SessionRules) -> None:
     again.emit(provisional=True)
     again.forget_closed()
     moved(empty_table(None)[0], None)
+    shift(np.ones(1), 1.0, np.ones(1), 1.0)
 
 
 _ONE_TYPE = Codebook.uncalibrated(np.ones((1, 1), np.float32), np.ones((1, 1, 1), np.float32))
