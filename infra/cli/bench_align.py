@@ -19,6 +19,14 @@ def align(
     ] = 2_000,
     derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions for each simulator.")] = 3,
+    adapter_sessions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Past sessions that a storefront's adapter is fitted on, at most. Default: 400; with --real as many "
+            "as simulate --adapt takes.",
+        ),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Storefronts compared at the same time.")] = 2,
     device: Annotated[str, typer.Option(help="Where models are trained: cpu or cuda.")] = "cpu",
     real: Annotated[
@@ -40,6 +48,7 @@ def align(
     """
     from rich.console import Console
 
+    from agent_runtime.adapter import MOST_SESSIONS
     from agent_runtime.alignment_run import AlignmentPlan
     from bench.align import AlignBench, bench_align
     from bench.align_real import bench_align_real
@@ -50,7 +59,8 @@ def align(
         merchants, buyers, held_out, held_out_buyers, hours, least_sessions, world_seed, seed, epochs=epochs,
         processes=processes, device=device,
     )  # fmt: skip
-    plan = AlignmentPlan(seed=seed, derangements=derangements)
+    most = adapter_sessions or (MOST_SESSIONS if real else AlignmentPlan().adapter_sessions)
+    plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most)
     if real:
         report, table = bench_align_real(folder / "real", settings().data, sizes, plan, steps())
     else:
