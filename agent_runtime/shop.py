@@ -21,6 +21,10 @@ from schemas.taxonomy import EVENT_CODES
 
 #: Most viewed products and most used queries kept of a shop: the tail is hardly ever drawn.
 PRODUCTS_KEPT, QUERIES_KEPT = 2_000, 500
+#: Quantities above one are kept as so many quantiles of those put into carts; the largest fits a click's two bytes.
+QUANTILES, LARGEST_QUANTITY = 100, 9_999
+#: What is bought of a product by who wants several, where a shop's clicks do not say.
+USUAL_QUANTITIES = (2, 2, 2, 3, 4)
 #: A column is part of an event's clicks when at least this share of them fills it.
 FILLED_SHARE = 0.5
 #: One event is owed before another when it came first in at least this share of the sessions.
@@ -43,7 +47,8 @@ class Product:
 class Shop:
     """What simulated shoppers walk through. Products by views, most first; queries with their counts likewise.
 
-    ``conditions`` are told, not observed; without any they are the defaults.
+    ``conditions`` are told, not observed; without any they are the defaults. ``quantities`` are those above one that
+    were put into carts, rising, each as likely.
     """
 
     merchant_id: str
@@ -52,6 +57,7 @@ class Shop:
     queries: tuple[tuple[str, int], ...]
     capabilities: Capabilities
     conditions: Conditions = NOTHING_TOLD
+    quantities: tuple[int, ...] = USUAL_QUANTITIES
 
     def to_json(self) -> dict[str, Any]:
         """Return the shop as a JSON object; ``from_json`` takes it back unchanged."""
@@ -63,6 +69,7 @@ class Shop:
             "requires": {event: sorted(owed) for event, owed in sorted(self.capabilities.requires.items())},
             "queries": [list(query) for query in self.queries],
             "products": [[p.product_id, p.category, p.price_minor, p.views] for p in self.products],
+            "quantities": list(self.quantities),
             **({} if self.conditions == NOTHING_TOLD else {"conditions": self.conditions.to_json()}),
         }
 
@@ -80,6 +87,7 @@ class Shop:
                 {event: frozenset(owed) for event, owed in value["requires"].items()},
             ),
             Conditions.from_json(value.get("conditions", {})),
+            tuple(value.get("quantities", USUAL_QUANTITIES)),
         )
 
 
@@ -123,6 +131,7 @@ def observe_shops(events: Sequence[Path], gap_ms: int, merchant: str | None = No
         queries: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for merchant_id, query, count in ask(_QUERIES, kept=QUERIES_KEPT):
             queries[merchant_id].append((query, int(count)))
+        quantities = {merchant_id: tuple(map(int, some)) for merchant_id, some in ask(_QUANTITIES)}
         events_seen = ask(_EVENTS, gap_ms=gap_ms)
         if merchant is not None and not events_seen:
             known = [row[0] for row in store.execute(_MERCHANTS.format(names=names)).fetchall()]
@@ -134,6 +143,7 @@ def observe_shops(events: Sequence[Path], gap_ms: int, merchant: str | None = No
             _whole(products[merchant_id], capabilities),
             tuple(queries[merchant_id]),
             capabilities,
+            quantities=quantities.get(merchant_id, USUAL_QUANTITIES),
         )
         for merchant_id, capabilities in sorted(_capabilities(events_seen).items())
         if merchant_id in products
@@ -208,6 +218,14 @@ WHERE query <> '' AND event_name = 'search_submitted'
 GROUP BY merchant_id, query
 QUALIFY row_number() OVER (PARTITION BY merchant_id ORDER BY asked DESC, query) <= $kept
 ORDER BY merchant_id, asked DESC, query
+"""
+
+_QUANTITIES = f"""
+SELECT merchant_id,
+       quantile_disc(least(quantity, {LARGEST_QUANTITY}), {[(place + 0.5) / QUANTILES for place in range(QUANTILES)]})
+FROM {{clicks}}
+WHERE event_name = 'product_added_to_cart' AND quantity > 1
+GROUP BY merchant_id
 """
 
 _EVENTS = f"""

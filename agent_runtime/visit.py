@@ -29,8 +29,6 @@ from agent_runtime.errors import ShopError
 from agent_runtime.storefront import HIGHER, LOWER, SIMILAR, Mask, Shelf, Storefront
 from schemas.events import I64
 
-#: More than one of a product: two, sometimes up to this many.
-_MOST_OF_ONE = 4
 #: Events whose price is the whole cart's, as the ClickEvent contract has it.
 _TOTALS = frozenset({"cart_viewed", "checkout_started", "payment_info_submitted", "checkout_completed"})
 
@@ -235,8 +233,8 @@ class Visit:
         self._notice(place, "product_added_to_cart")
         quantity = 1
         if action.quantity == "many":
-            spread = draw(self.seed, self.agent, self.step, Purpose.QUANTITY) ** 2
-            quantity = 2 + int(spread * (_MOST_OF_ONE - 1))
+            several = self.storefront.shop.quantities
+            quantity = several[int(draw(self.seed, self.agent, self.step, Purpose.QUANTITY) * len(several))]
         self.cart.append((place, quantity))
         return place, quantity
 

@@ -35,7 +35,6 @@ from agent_runtime.walk_words import (
     VIEWED,
 )
 
-_MOST_OF_ONE = 4
 _P_PRODUCT, _P_QUERY, _P_QUANTITY = int(Purpose.PRODUCT), int(Purpose.QUERY), int(Purpose.QUANTITY)
 
 
@@ -166,8 +165,8 @@ def _add(tables: Tables, visit: Record, action: int, seed: int) -> tuple[int, in
     _notice(tables, visit, product, ADDED)
     quantity = 1
     if ACTION_MANY[action]:
-        spread = unit_of(seed, visit.agent, visit.step, _P_QUANTITY) ** 2
-        quantity = 2 + int(spread * (_MOST_OF_ONE - 1))
+        unit = unit_of(seed, visit.agent, visit.step, _P_QUANTITY)
+        quantity = int(tables.quantities[int(unit * len(tables.quantities))])
     visit.cart[visit.cart_size], visit.counts[visit.cart_size] = product, quantity
     visit.cart_size += 1
     return product, quantity

@@ -74,6 +74,7 @@ class Tables(NamedTuple):
     prices, units    (P,) as the decoder reads them, in minor units; shelf_of (P,) index of the product's own shelf
     places           all shelves one after another, each by price: shelf ``s`` is ``starts[s]:starts[s + 1]``; the
                      last one holds everything, and the one before it what has no category
+    quantities       (Q,) of those who put several of a product into the cart, each as likely
     fills            (E, F); served (E,); owed (E,) bits of the events owed before; needs_cart (E,)
     """
 
@@ -86,6 +87,7 @@ class Tables(NamedTuple):
     starts: I64
     category_weights: F64
     query_weights: F64
+    quantities: I64
     fills: Bools
     served: Bools
     owed: I64
@@ -112,6 +114,7 @@ def tables_of(storefront: Storefront) -> Tables:
         starts=np.concatenate([[0], np.cumsum([len(shelf.places) for shelf in shelves])]).astype(np.int64),
         category_weights=np.array([storefront.category_weights[name] for name in storefront.categories], np.float64),
         query_weights=storefront.query_weights,
+        quantities=np.array(shop.quantities, np.int64),
         fills=np.array([[capabilities.fills(EVENT_NAMES[code], column) for column in FIELDS] for code in codes]),
         served=np.array([EVENT_NAMES[code] in capabilities.events for code in codes]),
         owed=np.array([sum(1 << EVENT_CODES[name] for name in owed) for owed in requires], np.int64),

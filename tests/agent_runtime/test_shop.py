@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.errors import ShopError
-from agent_runtime.shop import Product, Shop, observe_shops, read_shops, write_shops
+from agent_runtime.shop import (
+    LARGEST_QUANTITY,
+    USUAL_QUANTITIES,
+    Product,
+    Shop,
+    observe_shops,
+    read_shops,
+    write_shops,
+)
 from encoders.errors import EventLogError
 
 pytestmark = pytest.mark.fast
@@ -56,6 +64,28 @@ def test_products_prices_queries_and_rules_are_read_off_the_clicks(
         "cart_viewed": frozenset(),
     }
     assert shop.capabilities.flags() == (4, 5, 4, 3)
+
+
+def test_how_many_of_a_product_are_bought_is_read_off_the_clicks(
+    tmp_path: Path, write_log: Callable[..., Path]
+) -> None:
+    rows = [row("b", START_MS, "product_viewed", product_id="p")]
+    rows += [
+        row("b", START_MS + place, "product_added_to_cart", product_id="p", quantity=quantity)
+        for place, quantity in enumerate([1] * 50 + [2] * 30 + [7] * 10 + [10**6] * 10, 1)
+    ]
+    (shop,) = observe_shops([write_log(tmp_path / "e.parquet", rows)], GAP_MS)
+    assert shop.quantities == (2,) * 60 + (7,) * 20 + (LARGEST_QUANTITY,) * 20
+    write_shops(tmp_path / "shops.jsonl", [shop])
+    assert read_shops(tmp_path / "shops.jsonl") == {"m": shop}
+
+
+def test_a_shop_of_an_older_file_sells_the_usual_quantities(tmp_path: Path, write_log: Callable[..., Path]) -> None:
+    (shop,) = observe_shops(
+        [write_log(tmp_path / "e.parquet", [row("b", START_MS, "product_viewed", product_id="p")])], GAP_MS
+    )
+    told = {key: value for key, value in shop.to_json().items() if key != "quantities"}
+    assert Shop.from_json(told).quantities == shop.quantities == USUAL_QUANTITIES
 
 
 def test_products_without_what_the_shop_shows_are_left_out(tmp_path: Path, write_log: Callable[..., Path]) -> None:

@@ -1,5 +1,7 @@
 """A visit's clicks read back as the actions it took, whatever the shop offers and whatever the shopper does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -37,7 +39,8 @@ def shops(draw: st.DrawFn) -> Shop:
     prices = draw(st.lists(st.integers(1, 100_000_000), min_size=count, max_size=count))
     products = tuple(Product(f"p{i}", categories[i], prices[i], count - i) for i in range(count))
     queries = (("red", 3), ("blue", 1))
-    return Shop("shop", "EUR", products, queries, Capabilities(frozenset(events), fields, requires))
+    several = tuple(sorted(draw(st.lists(st.integers(2, 40), min_size=1, max_size=5))))
+    return Shop("shop", "EUR", products, queries, Capabilities(frozenset(events), fields, requires), quantities=several)
 
 
 def walk(shop: Shop, choices: list[int]) -> tuple[list[int], PlayedSession]:
@@ -83,6 +86,13 @@ def test_checkout_waits_for_a_cart_where_it_always_did() -> None:
     assert "checkout_started" in allowed(visit)
     visit.take(Action("product_removed_from_cart"))
     assert "checkout_started" not in allowed(visit)
+
+
+def test_who_wants_several_takes_a_quantity_of_the_shops_own() -> None:
+    storefront = Storefront(replace(full_shop(), quantities=(2, 12, 40)))
+    several = Action("product_added_to_cart", "new", quantity="many")
+    taken = {Visit(storefront, seed=1, agent=agent).take(several).quantity for agent in range(50)}
+    assert taken == {2, 12, 40}
 
 
 def test_an_order_empties_the_cart() -> None:
