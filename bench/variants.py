@@ -72,7 +72,7 @@ class VariantsBench:
 class Cell:
     """One world's storefront, variant and measure: predicted and true difference, with what each is unsure of.
 
-    Revenue is in shares of what it was: simulated shoppers take at most four of a thing, so theirs is another scale.
+    Revenue is in shares of what it was, so that storefronts of dear and of cheap things count alike.
     """
 
     world: int
