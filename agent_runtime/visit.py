@@ -233,8 +233,9 @@ class Visit:
         self._notice(place, "product_added_to_cart")
         quantity = 1
         if action.quantity == "many":
+            # Drawn by place in the cart, not by step: a click more before it does not change what is bought.
             several = self.storefront.shop.quantities
-            quantity = several[int(draw(self.seed, self.agent, self.step, Purpose.QUANTITY) * len(several))]
+            quantity = several[int(draw(self.seed, self.agent, len(self.cart), Purpose.QUANTITY) * len(several))]
         self.cart.append((place, quantity))
         return place, quantity
 

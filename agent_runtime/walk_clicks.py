@@ -165,7 +165,7 @@ def _add(tables: Tables, visit: Record, action: int, seed: int) -> tuple[int, in
     _notice(tables, visit, product, ADDED)
     quantity = 1
     if ACTION_MANY[action]:
-        unit = unit_of(seed, visit.agent, visit.step, _P_QUANTITY)
+        unit = unit_of(seed, visit.agent, visit.cart_size, _P_QUANTITY)
         quantity = int(tables.quantities[int(unit * len(tables.quantities))])
     visit.cart[visit.cart_size], visit.counts[visit.cart_size] = product, quantity
     visit.cart_size += 1
