@@ -56,14 +56,17 @@ def crowd_of(
 def visit(
     crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None
 ) -> list[PlayedSession]:
-    """Return the crowd's sessions in a storefront. ``done`` is told shoppers as they finish."""
+    """Return the crowd's sessions in a storefront. ``done`` is told shoppers as they finish.
+
+    Who wants several of a product takes the mean quantity: the crates that a few buy would drown what a change does.
+    """
     backend = crowd.backend
     if crowd.response is not None:
         backend = responding(backend, crowd.vocabulary, crowd.response, shop)
     return play(
         backend,
         crowd.vocabulary,
-        Storefront(shop, delay_ms),
+        Storefront(replace(shop, quantities=evened(shop.quantities)), delay_ms),
         np.arange(len(crowd.codes)),
         crowd.codes,
         crowd.span,
@@ -72,6 +75,12 @@ def visit(
         done,
         coupled=True,
     ).sessions
+
+
+def evened(quantities: tuple[int, ...]) -> tuple[int, ...]:
+    """Return as many whole numbers of the same sum that differ by one at most, rising."""
+    least, more = divmod(sum(quantities), len(quantities))
+    return (least,) * (len(quantities) - more) + (least + 1,) * more
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_runtime.effects import MEASURES, OVERALL, SHARE, Shift, effects
 from agent_runtime.errors import VariantError
@@ -10,7 +12,7 @@ from agent_runtime.population import Mix
 from agent_runtime.rollout import TILE, Span, play
 from agent_runtime.shop import Shop
 from agent_runtime.storefront import Storefront
-from agent_runtime.trial import Crowd, crowd_of, try_variant, visit
+from agent_runtime.trial import Crowd, crowd_of, evened, try_variant, visit
 from agent_runtime.variant import Variant
 from agent_runtime.variant_page import page
 from agent_runtime.vocabulary import Vocabulary
@@ -118,3 +120,10 @@ def test_the_page_stands_alone_and_says_every_figure(crowd: Crowd, shop: Shop) -
     assert "a &lt;b&gt; title" in text and "facts &amp; figures" in text and "those who look (c00)" in text
     assert "http" not in text and "<script" not in text
     assert text.count("<svg") == len(MEASURES) + 1 and text.count("<circle") == len(found)
+
+
+@given(quantities=st.lists(st.integers(2, 9_999), min_size=1, max_size=100))
+def test_evened_quantities_have_the_same_sum_and_differ_by_one(quantities: list[int]) -> None:
+    even = evened(tuple(quantities))
+    assert len(even) == len(quantities) and sum(even) == sum(quantities)
+    assert even[-1] - even[0] <= 1 and list(even) == sorted(even)
