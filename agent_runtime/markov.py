@@ -6,7 +6,6 @@ Mercer 1980), which leaves rare types close to the crowd instead of certain abou
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +27,9 @@ PRIOR = 8.0
 _BUCKET = np.searchsorted(LENGTH_BOUNDS, np.arange(MAX_EVENTS + 2), side="right")
 _BUCKETS = len(LENGTH_BOUNDS) + 1
 _LEAVE = len(ACTIONS)
-#: What a chain consists of.
-_TABLES = ("device", "referrer", "moment", "first", "nxt", "pace")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MarkovChain:
     """Probabilities by buyer type; ``A`` actions, the last column is leaving. A ``Backend``.
 
@@ -48,21 +45,17 @@ class MarkovChain:
     nxt: F32
     pace: F32
 
-    @cached_property
-    def _logs(self) -> dict[str, F32]:
-        return {name: np.log(getattr(self, name)) for name in _TABLES}
-
     def scores(self, tokens: Tokens) -> Scores:
         """Return log-probabilities of the next token; see ``Backend``."""
-        vocabulary, logs = self.vocabulary, self._logs
+        vocabulary = self.vocabulary
         position = tokens.shape[1]
         code = tokens[:, vocabulary.prompt_length - 1] - vocabulary.id(f"<{vocabulary.code_paths[0]}>")
         action_at, action_end = vocabulary.ranges["action"]
         scores = np.full((len(tokens), len(vocabulary)), -np.inf, np.float32)
 
-        def put(kind: str, told: F32) -> None:
+        def put(kind: str, probabilities: F32) -> None:
             first, end = (bound - vocabulary.offset for bound in vocabulary.ranges[kind])
-            scores[:, first:end] = told
+            scores[:, first:end] = np.log(probabilities)
 
         def action_in(column: int) -> npt.NDArray[np.int64]:
             # A shopper who has left is padded on; what is said of it is not read.
@@ -71,22 +64,22 @@ class MarkovChain:
 
         match kind_at(position, vocabulary):
             case Kind.DEVICE:
-                put("device", logs["device"][code])
+                put("device", self.device[code])
             case Kind.REFERRER:
-                put("referrer", logs["referrer"][code])
+                put("referrer", self.referrer[code])
             case Kind.MOMENT:
-                put("moment", logs["moment"][code])
+                put("moment", self.moment[code])
             case Kind.FIRST:
-                put("action", logs["first"][code])
+                put("action", self.first[code])
             case Kind.PACE:
-                put("pace", logs["pace"][code, action_in(position - 1)])
+                put("pace", self.pace[code, action_in(position - 1)])
             case Kind.ACTION:
                 since = position - vocabulary.prompt_length - 3
                 taken = 1 + (since - 1) // 2
                 before = action_in(position - 1 if taken == 1 else position - 2)
-                following = logs["nxt"][code, _BUCKET[min(taken, MAX_EVENTS)], before]
-                put("action", following[:, :_LEAVE])
-                scores[:, vocabulary.leave - vocabulary.offset] = following[:, _LEAVE]
+                chances = self.nxt[code, _BUCKET[min(taken, MAX_EVENTS)], before]
+                put("action", chances[:, :_LEAVE])
+                scores[:, vocabulary.leave - vocabulary.offset] = np.log(chances[:, _LEAVE])
         return scores
 
     def cast(self, seed: int, agents: I64, codes: I32) -> "_Walkers":
@@ -95,7 +88,8 @@ class MarkovChain:
 
     def save(self, path: Path) -> None:
         """Write the tables as one NumPy archive."""
-        np.savez_compressed(path, allow_pickle=False, **{name: getattr(self, name) for name in _TABLES})
+        tables = {name: getattr(self, name) for name in ("device", "referrer", "moment", "first", "nxt", "pace")}
+        np.savez_compressed(path, allow_pickle=False, **tables)
 
     @staticmethod
     def load(path: Path, vocabulary: Vocabulary) -> "MarkovChain":

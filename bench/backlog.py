@@ -46,6 +46,27 @@ class Pace:
         return 1e6 * self.cpu_s / self.events
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How far workers were at one moment: clicks they had processed, and rows of ``sessions.assigned`` there were."""
+
+    at_s: float
+    clicks: int
+    cpu_s: float
+    rows: int
+
+    def pace_since(self, earlier: "Reading", memory_mib: float) -> Pace:
+        """Return how work was done between two readings."""
+        return Pace(self.clicks - earlier.clicks, self.at_s - earlier.at_s, self.cpu_s - earlier.cpu_s, memory_mib)
+
+
+def reading(group: Group, workers: Sequence[Worker]) -> Reading:
+    """Return where workers are now. Raises ServiceFailedError when one has ended, BenchError when one is silent."""
+    clicks = sum(worker.processed(CLICKS_RAW) for worker in workers)
+    cpu_s = sum(worker.cpu_s() for worker in workers)
+    return Reading(time.monotonic(), clicks, cpu_s, group.produced(SESSIONS_ASSIGNED))
+
+
 def make_log(path: Path, events: int, seed: int) -> int:
     """Generate an event log of about so many events, with duplicates and late ones; return its number of events."""
     run = GeneratorRun(
@@ -89,10 +110,10 @@ def time_workers(settings: Settings, workers: Sequence[Worker], deadline_s: floa
     try:
         backlog = group.produced(CLICKS_RAW)
         give_up_s = time.monotonic() + deadline_s
-        begun = _reading(workers)
+        begun = reading(group, workers)
         while begun.clicks < WARM_UP * backlog and time.monotonic() < give_up_s:
             time.sleep(_POLL_INTERVAL_S)
-            begun = _reading(workers)
+            begun = reading(group, workers)
         if begun.clicks > _TOO_LATE * backlog:
             raise BenchError(f"Of {backlog:,} clicks most were processed at once: too few to time; ask for more.")
         while not _worked_off(group, CLICKS_RAW) or not _worked_off(group, SESSIONS_ASSIGNED):
@@ -107,20 +128,6 @@ def time_workers(settings: Settings, workers: Sequence[Worker], deadline_s: floa
         return Pace(backlog - begun.clicks, seconds, cpu_s, sum(worker.memory_mib() for worker in workers))
     finally:
         group.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """How far workers were at one moment."""
-
-    at_s: float
-    clicks: int
-    cpu_s: float
-
-
-def _reading(workers: Sequence[Worker]) -> _Reading:
-    clicks = sum(worker.processed(CLICKS_RAW) for worker in workers)
-    return _Reading(time.monotonic(), clicks, sum(worker.cpu_s() for worker in workers))
 
 
 def _worked_off(group: Group, topic: str) -> bool:

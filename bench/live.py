@@ -17,12 +17,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.backlog import Pace
+from bench.backlog import Pace, reading
 from bench.crowd import Crowd, make_crowd
 from bench.group import Group
-from bench.stand import Program, Stand, Worker
+from bench.stand import Program, Stand
 from infra.errors import BenchError
-from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED
+from schemas.topics import CLICKS_RAW
 
 EVENTS_PER_S = 10_000.0
 WARM_UP_S = 40.0
@@ -72,9 +72,9 @@ def run_live(stand: Stand, log: Path, seed: int) -> Live:
         earlier = group.produced(CLICKS_RAW)
         producer = start_replay(stand, group, "live-replay", traffic)
         time.sleep(WARM_UP_S)
-        before = _reading(group, worker)
+        before = reading(group, [worker])
         time.sleep(MEASURED_S)
-        after = _reading(group, worker)
+        after = reading(group, [worker])
         lag_events = group.produced(CLICKS_RAW) - earlier - worker.processed(CLICKS_RAW)
         producer.cpu_s()  # raises when it has ended before its time
         memory_mib = worker.memory_mib()
@@ -82,13 +82,7 @@ def run_live(stand: Stand, log: Path, seed: int) -> Live:
         group.close()
     stand.stop(producer)
     stand.stop(worker)
-    pace = Pace(
-        events=after.clicks - before.clicks,
-        seconds=after.at_s - before.at_s,
-        cpu_s=after.cpu_s - before.cpu_s,
-        memory_mib=memory_mib,
-    )
-    return Live(pace, after.rows - before.rows, lag_events)
+    return Live(after.pace_since(before, memory_mib), after.rows - before.rows, lag_events)
 
 
 def start_replay(stand: Stand, group: Group, name: str, traffic: Path) -> Program:
@@ -107,18 +101,3 @@ def start_replay(stand: Stand, group: Group, name: str, traffic: Path) -> Progra
             raise BenchError(f"The producer {name} sent nothing; its log says: {producer.child.tail() or 'nothing'}.")
         time.sleep(_POLL_INTERVAL_S)
     return producer
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Where everything was at one moment; clicks are those the worker has processed."""
-
-    at_s: float
-    clicks: int
-    cpu_s: float
-    rows: int
-
-
-def _reading(group: Group, worker: Worker) -> _Reading:
-    clicks = worker.processed(CLICKS_RAW)
-    return _Reading(time.monotonic(), clicks, worker.cpu_s(), group.produced(SESSIONS_ASSIGNED))

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -25,6 +25,8 @@ _STORE_MB = 4_096
 #: The first start after a change compiles for a minute, longer on a busy machine.
 _JOINED_WITHIN_S = 300.0
 _POLL_INTERVAL_S = 0.1
+#: A worker that is measured is asked less often: its page costs it a few milliseconds.
+_MEASURED_INTERVAL_S = 0.5
 _PAGE_TIMEOUT_S = 5.0
 
 
@@ -63,6 +65,15 @@ class Worker(Program):
                     f"The {self.child.name} owns no partition; its log says: {self.child.tail() or 'nothing'}."
                 )
             time.sleep(_POLL_INTERVAL_S)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, within_s: float) -> None:
+        """Wait for a condition. Raises ServiceFailedError when the worker ends, BenchError when it takes too long."""
+        give_up_s = time.monotonic() + within_s
+        while not condition():
+            self.cpu_s()  # raises when it has ended
+            if time.monotonic() > give_up_s:
+                raise BenchError(f"It took longer than {within_s:.0f} s until {what}; see {self.child.spec.log}.")
+            time.sleep(_MEASURED_INTERVAL_S)
 
     def processed(self, topic: str) -> int:
         """Return how many records of a topic it has processed, committed or not.

@@ -19,13 +19,11 @@ from bench.state_clicks import close_all, produce
 from bench.state_cost import costs
 from bench.state_traffic import START_MS, Rows, traffic
 from bench.state_work import Work, work
-from infra.errors import BenchError
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG
 from streams.topology import ensure_topics
 
 _DEADLINE_S = 600.0
-_POLL_S = 0.2
 #: Sessions that come and go before the worker's memory is looked at: by then its buffers are as large as work needs.
 _WARM_SESSIONS, _WARM_MS = 200_000, 600_000
 #: Event time in which the sessions that count begin, long after those, and a time by which they have ended. It is
@@ -78,9 +76,15 @@ def _work(folder: Path, encoder: Path, plan: StatePlan, figures: Report, report:
             report(f"cost of an event in a whole worker, {_SIZES[name]:,} sessions open, {turn + 1} of {turns}")
             works.append(work(folder / f"work-{name}-{turn}", encoder, _SIZES[name], plan.seed + turn))
     for name, works in found.items():
-        figures.add(f"worker_us_per_event_{name}", statistics.median(one.event_us for one in works), "CPU-us")
-        figures.add(f"worker_rows_per_event_{name}", statistics.median(one.rows_per_event for one in works), "rows")
-        figures.add(f"worker_events_per_s_{name}", statistics.median(one.events_per_s for one in works), "events/s")
+        figures.add(
+            f"worker_us_per_event_{name}", statistics.median(one.pace.cpu_s_per_million for one in works), "CPU-us"
+        )
+        figures.add(
+            f"worker_rows_per_event_{name}", statistics.median(one.rows / one.pace.events for one in works), "rows"
+        )
+        figures.add(
+            f"worker_events_per_s_{name}", statistics.median(one.pace.events_per_s for one in works), "events/s"
+        )
     figures.compare("worker_us_per_event_1m", "worker_us_per_event_10k")
 
 
@@ -92,15 +96,19 @@ def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[s
     worker.wait_joined()
     with closing(Group(settings)) as group:
         produce(settings, partitions, traffic(1000 * _WARM_SESSIONS / _WARM_MS, plan.seed, _WARM_MS))
-        _until(worker, lambda: _settled(group, worker, _WARM_SESSIONS), "the first clicks were worked off")
+        worker.wait_until(
+            lambda: _settled(group, worker, _WARM_SESSIONS), "the first clicks were worked off", _DEADLINE_S
+        )
         close_all(settings, partitions, START_MS + _WARM_MS)
-        _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "the first sessions were closed")
+        worker.wait_until(
+            lambda: _settled(group, worker, 0) and _is_empty(worker), "the first sessions were closed", _DEADLINE_S
+        )
         before = _quiet_memory_mib(worker)
 
         report(f"{plan.sessions:,} sessions")
         begun_s = time.monotonic()
         produce(settings, partitions, _more(plan))
-        _until(worker, lambda: _settled(group, worker, plan.sessions), "the clicks were worked off")
+        worker.wait_until(lambda: _settled(group, worker, plan.sessions), "the clicks were worked off", _DEADLINE_S)
         filled_s = time.monotonic()
         many, busy, filled = worker.metric("open_sessions"), worker.memory_mib(), _quiet_memory_mib(worker)
         figures.add("open_sessions", many, "sessions")
@@ -117,14 +125,18 @@ def _process(stand: Stand, plan: StatePlan, figures: Report, report: Callable[[s
         produce(settings, partitions, [_probe(reached_ms, partitions)])
         worker = stand.start_worker("worker-after-kill")
         worker.wait_joined()
-        _until(worker, lambda: group.committed(CLICKS_RAW) == group.produced(CLICKS_RAW), "the probe was worked off")
+        worker.wait_until(
+            lambda: group.committed(CLICKS_RAW) == group.produced(CLICKS_RAW), "the probe was worked off", _DEADLINE_S
+        )
         figures.add("recovery_s", time.monotonic() - begun_s, "s")
         figures.add("restored_records", worker.metric("restored_records_total"), "records")
 
         report("all sessions close")
         begun_s = time.monotonic()
         close_all(settings, partitions, reached_ms)
-        _until(worker, lambda: _settled(group, worker, 0) and _is_empty(worker), "all sessions were closed")
+        worker.wait_until(
+            lambda: _settled(group, worker, 0) and _is_empty(worker), "all sessions were closed", _DEADLINE_S
+        )
         figures.add("close_s", time.monotonic() - begun_s, "s")
         after = _quiet_memory_mib(worker)
         figures.add("resident_before", before, "MiB")
@@ -141,16 +153,6 @@ def _quiet_memory_mib(worker: Worker) -> float:
     """Return a worker's memory once it has been quiet long enough to have given back what it does not use."""
     time.sleep(_QUIET_S)
     return worker.memory_mib()
-
-
-def _until(worker: Worker, condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition. Raises ServiceFailedError when the worker ends, BenchError when it takes too long."""
-    give_up_s = time.monotonic() + _DEADLINE_S
-    while not condition():
-        worker.cpu_s()  # raises when it has ended
-        if time.monotonic() > give_up_s:
-            raise BenchError(f"It took longer than {_DEADLINE_S:.0f} s until {what}; see {worker.child.spec.log}.")
-        time.sleep(_POLL_S)
 
 
 def _settled(group: Group, worker: Worker, sessions: int) -> bool:

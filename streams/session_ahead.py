@@ -8,7 +8,7 @@ rows between one load and the next of the same client, and its use.
 import numba as nb
 import numpy as np
 
-from schemas.events import I64, U64
+from schemas.events import I32, I64, U64
 from schemas.machine import address, prefetch
 from streams.session_lookup import SLOT_BYTES, home, likely
 from streams.session_table import MASK, UNIT_BYTES, WORD_BYTES, Table
@@ -68,7 +68,7 @@ def load_events(table: Table, s: int) -> None:
 
 
 @nb.njit(cache=True, nogil=True)
-def load_slots(table: Table, slots: I64, i: int) -> None:
+def load_slots(table: Table, slots: I32 | I64, i: int) -> None:
     """Ask for the slot of an entry behind place ``i`` of a list of slots."""
     if i + AHEAD < len(slots):
         load_slot(table, slots[i + AHEAD])

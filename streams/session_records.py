@@ -20,7 +20,7 @@ from schemas.events import I64, U8
 from schemas.machine import copy_bytes
 from schemas.slices import Slices
 from streams.record_columns import Record, Records
-from streams.session_ahead import AHEAD, load_entry, load_events, load_slot, load_slots
+from streams.session_ahead import AHEAD, load_entry, load_events, load_slots
 from streams.session_hot import is_hot
 from streams.session_lent import lent
 from streams.session_lookup import leave, release_long
@@ -107,8 +107,7 @@ def _changed(table: Table, committed_offset: int) -> tuple[I64, I64]:
     changed, gone = np.empty(count, np.int64), np.empty(count, np.int64)
     changes, leaves, kept = 0, 0, 0
     for i, s in enumerate(touched):
-        if i + AHEAD < count:
-            load_slot(table, touched[i + AHEAD])
+        load_slots(table, touched, i)
         slot = table.slots[s]
         closed = slot.marks & USED and not slot.marks & OPEN
         if closed and slot.applied <= committed_offset:
