@@ -63,5 +63,5 @@ class EarlyTypes:
 def cells(log: SessionLog, encoder: Encoder) -> I64:
     """Return what each session shows early, (n,): its code after ``EARLY_EVENTS`` clicks, and how many it had."""
     lengths = np.minimum(log.lengths, EARLY_EVENTS)
-    code = encoder.codebook.assign(encoder.latents(log.events, log.starts, lengths), lengths).code
+    code = encoder.codebook.assign(encoder.latents(log.events, log.starts, lengths, still_open=True), lengths).code
     return np.asarray((lengths - 1) * encoder.size + code)

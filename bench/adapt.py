@@ -147,7 +147,7 @@ def _score(report: Report, name: str, encoder: Encoder, part: Part) -> None:
     fine_size = encoder.codebook.fine.shape[1]
     coarse = codes // fine_size
     begun = draw_beginnings(part.log.lengths, 0)
-    latents = encoder.latents(part.log.events, part.log.starts[begun.row], begun.lengths)
+    latents = encoder.latents(part.log.events, part.log.starts[begun.row], begun.lengths, still_open=True)
     early = encoder.codebook.assign(latents, begun.lengths)
     right = early.code == codes[begun.row]
     report.add(f"{name}_nmi", nmi(coarse, part.types), "NMI")

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from bench.encoder_world import Part, World
 from encoders.batches import BEGINNING_SHARE
 from encoders.feature_spec import CONTEXT_WIDTH, SUMMARY_WIDTH, TOKEN_WIDTH
-from encoders.features import described_features, session_features
+from encoders.features import Bools, described_features, session_features
 from encoders.metrics import nmi
 from encoders.model import SUMMARY_LIMIT
 from schemas.events import I64
@@ -54,7 +54,7 @@ def measure_ceiling(world: World, rounds: int, epochs: int, seed: int, say: Call
         say(f"gradient boosting that is told the types, {f'first {length} events' if length else 'whole sessions'}")
         seen, asked = known.at_least(length), world.unseen.at_least(length)
         boosting[length] = nmi(_boosted(seen, asked, length, rounds, seed), asked.types)
-        recurrent[length] = nmi(_classify(network, asked, shown(asked, length)), asked.types)
+        recurrent[length] = nmi(_classify(network, asked, shown(asked, length), length == 0), asked.types)
     return Ceiling(boosting, recurrent)
 
 
@@ -90,10 +90,10 @@ class _Classifier(nn.Module):
         self.join = nn.Linear(_WIDTH + _DESCRIBED, _WIDTH)
         self.score = nn.Linear(_WIDTH, types)
 
-    def forward(self, part: Part, rows: I64, lengths: I64) -> Tensor:
-        """Return scores (B, types) of the first ``lengths`` (B,) events of the sessions ``rows`` (B,)."""
-        features = session_features(part.log.events, part.log.starts[rows], lengths)
-        counts = torch.from_numpy(lengths.astype(np.int64))
+    def forward(self, part: Part, rows: I64, lengths: I64, ended: Bools) -> Tensor:
+        """Return scores (B, types) of the first ``lengths`` (B,) events of sessions ``rows`` (B,), ``ended`` or not."""
+        features = session_features(part.log.events, part.log.starts[rows], lengths, ended)
+        counts = torch.from_numpy(lengths + ended)
         _, state = self.gru(pack_padded_sequence(torch.from_numpy(features.tokens), counts, enforce_sorted=False))
         described = torch.from_numpy(np.concatenate([features.summaries, features.contexts], axis=1))
         standardised = ((described - self.mean) * self.scale).clamp(-SUMMARY_LIMIT, SUMMARY_LIMIT)
@@ -114,7 +114,8 @@ def _train_network(part: Part, epochs: int, seed: int) -> _Classifier:
             lengths = part.log.lengths[rows]
             partial = random.random(len(rows)) < BEGINNING_SHARE
             optimiser.zero_grad()
-            scores = model(part, rows, np.where(partial, random.integers(1, lengths + 1), lengths))
+            read = np.where(partial, random.integers(1, lengths + 1), lengths)
+            scores = model(part, rows, read, ~partial)
             functional.cross_entropy(scores, types[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
@@ -122,9 +123,9 @@ def _train_network(part: Part, epochs: int, seed: int) -> _Classifier:
 
 
 @torch.no_grad()
-def _classify(model: _Classifier, part: Part, lengths: I64) -> I64:
+def _classify(model: _Classifier, part: Part, lengths: I64, ended: bool) -> I64:
     parts: Sequence[Tensor] = [
-        model(part, rows, lengths[rows]).argmax(-1)
+        model(part, rows, lengths[rows], np.full(len(rows), ended)).argmax(-1)
         for rows in np.array_split(np.arange(len(lengths)), max(len(lengths) // _BATCH, 1))
     ]
     return np.asarray(torch.cat(list(parts)).numpy(), np.int64)

@@ -31,8 +31,8 @@ MIXTURE_ROUNDS, MIXTURE_FLOOR = 50, 1e-3
 class Coder(Protocol):
     """Latents of sessions, and codes of latents; the mean latent of a buyer's sessions has a code as well."""
 
-    def latents(self, log: SessionLog, lengths: I64) -> F32:
-        """Return the latents (n, D) of the first ``lengths`` (n,) events of each session."""
+    def latents(self, log: SessionLog, lengths: I64, still_open: bool = False) -> F32:
+        """Return the latents (n, D) of the first ``lengths`` (n,) events of each session, over or ``still_open``."""
         ...
 
     def codes(self, latents: F32) -> tuple[I64, I64]:
@@ -46,9 +46,9 @@ class ServedCoder:
 
     encoder: Encoder
 
-    def latents(self, log: SessionLog, lengths: I64) -> F32:
+    def latents(self, log: SessionLog, lengths: I64, still_open: bool = False) -> F32:
         """Return latents (n, D), see ``Coder``."""
-        return self.encoder.latents(log.events, log.starts, lengths)
+        return self.encoder.latents(log.events, log.starts, lengths, still_open)
 
     def codes(self, latents: F32) -> tuple[I64, I64]:
         """Return coarse and full codes, see ``Coder``."""
@@ -64,10 +64,10 @@ class TrainedCoder:
     quantiser: Quantiser
     fine: int
 
-    def latents(self, log: SessionLog, lengths: I64) -> F32:
+    def latents(self, log: SessionLog, lengths: I64, still_open: bool = False) -> F32:
         """Return latents (n, D), see ``Coder``."""
         begun = SessionLog(log.events, log.starts, lengths, log.key, log.merchant, log.merchants)
-        return np.asarray(torch_latents(self.encoder, begun).numpy(), np.float32)
+        return np.asarray(torch_latents(self.encoder, begun, still_open=still_open).numpy(), np.float32)
 
     @torch.no_grad()
     def codes(self, latents: F32) -> tuple[I64, I64]:
@@ -85,7 +85,7 @@ class ClusterCoder:
     coarse: KMeans | GaussianMixture
     full: KMeans | GaussianMixture
 
-    def latents(self, log: SessionLog, lengths: I64) -> F32:
+    def latents(self, log: SessionLog, lengths: I64, still_open: bool = False) -> F32:
         """Return standardised summaries (n, S), see ``Coder``."""
         return standardised(log, lengths, self.mean, self.scale)
 

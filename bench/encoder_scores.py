@@ -46,7 +46,7 @@ def score(report: Report, name: str, coder: Coder, world: World, shape: Shape) -
     reading = Reading.of(training, seen_codes, size)
     for length in (0, *PREFIXES):
         part = unseen.at_least(length)
-        latents = coder.latents(part.log, shown(part, length))
+        latents = coder.latents(part.log, shown(part, length), still_open=length > 0)
         coarse, full = coder.codes(latents)
         after = f"_after_{length}" if length else ""
         for level, found in (("coarse", nmi(coarse, part.types)), ("as_types", nmi(reading.types[full], part.types))):

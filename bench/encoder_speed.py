@@ -36,8 +36,9 @@ def measure_speed(report: Report, network: SessionEncoder, encoder: Encoder, par
     batches = []
     for first in range(0, len(order), BATCH):
         rows = order[first : first + BATCH]
-        features = session_features(log.events, log.starts[rows], log.lengths[rows])
-        batches.append((features, log.lengths[rows].astype(np.int32)))
+        ended = np.ones(len(rows), np.bool_)
+        features = session_features(log.events, log.starts[rows], log.lengths[rows], ended)
+        batches.append((features, (log.lengths[rows] + ended).astype(np.int32)))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -106,14 +106,14 @@ class _Coders:
     def ours_of(self, log: SessionLog, lengths: I64) -> F64:
         """Return the posterior over full codes (n, K)."""
         posterior = self.ours.codebook.assign(
-            self.ours.latents(log.events, log.starts, lengths), lengths, True
+            self.ours.latents(log.events, log.starts, lengths, still_open=True), lengths, True
         ).posterior
         assert posterior is not None
         return posterior.astype(np.float64)
 
     def kmeans_of(self, log: SessionLog, lengths: I64) -> F64:
         """Return an indicator of the nearest of as many clusters, (n, K)."""
-        codes = self.kmeans.codes(self.kmeans.latents(log, lengths))[1]
+        codes = self.kmeans.codes(self.kmeans.latents(log, lengths, still_open=True))[1]
         return np.eye(self.kmeans.full.n_clusters)[codes]
 
 

@@ -1,4 +1,4 @@
-"""Training batches: pairs of sessions of one buyer, single sessions, and random beginnings of both.
+"""Training batches: pairs of sessions of one buyer, single sessions, and behind them random beginnings of some.
 
 A beginning is trained to foretell how its whole session went, so that a session still going on gets a code that means
 something.
@@ -19,7 +19,7 @@ from encoders.sessionise import SessionLog
 from schemas.events import I64
 from schemas.taxonomy import EVENT_CODES, STRATUM_OF_EVENT
 
-#: Part of the sessions of a batch of which only a random beginning is shown.
+#: Part of the sessions of a batch of which a random beginning is shown as well.
 BEGINNING_SHARE = 0.5
 #: Events of a session that are learned from, at most; a longer one is shown as its beginning.
 EVENTS_READ = 128
@@ -29,9 +29,12 @@ PAIR_MERCHANTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """``B`` sessions as the loss needs them; the first ``2 * pairs`` rows are pairs (2p, 2p + 1) of one buyer.
+    """``B`` readings of sessions as the loss needs them: whole sessions, then beginnings of some of them.
 
-    tokens (T, B, F), counts (B,), summaries (B, S): what the encoder sees, possibly only a beginning
+    The first ``2 * pairs`` rows are pairs (2p, 2p + 1) of whole sessions of one buyer.
+
+    tokens (T, B, F), counts (B,) of tokens, summaries (B, S): what the encoder sees
+    session (B,): the row at which the session is shown whole
     merchant (B,); stratum (B,), converted (B,), whole (B, S): of the whole session
     previous (N, F), owner (N,), targets (N, groups): every event seen, the one before it and its session; one more row
     per wholly seen session says that it ended
@@ -40,6 +43,7 @@ class Batch:
     tokens: Tensor
     counts: Tensor
     summaries: Tensor
+    session: Tensor
     merchant: Tensor
     pairs: int
     stratum: Tensor
@@ -86,17 +90,21 @@ class BatchSource:
 
     def _make(self, rows: I64, pairs: int) -> Batch:
         log, random = self.log, self._random
-        lengths = log.lengths[rows]
-        partial = random.random(len(rows)) < self.beginning_share
-        shown = np.minimum(np.where(partial, random.integers(1, lengths + 1), lengths), EVENTS_READ)
-        seen = session_features(log.events, log.starts[rows], shown)
-        whole = session_features(log.events, log.starts[rows], lengths).summaries
-        counts = shown.astype(np.int32)
-        previous, owner, targets = next_events(torch.from_numpy(seen.tokens), counts, shown == lengths)
+        begun = np.flatnonzero(random.random(len(rows)) < self.beginning_share)
+        shown = np.concatenate([log.lengths[rows], random.integers(1, log.lengths[rows[begun]] + 1)])
+        shown = np.minimum(shown, EVENTS_READ)
+        session = np.concatenate([np.arange(len(rows)), begun])
+        rows = rows[session]
+        # Nobody knows of a beginning whether it is all that there will be, so even one of all events has not ended.
+        ended = (shown == log.lengths[rows]) & (np.arange(len(rows)) == session)
+        seen = session_features(log.events, log.starts[rows], shown, ended)
+        whole = session_features(log.events, log.starts[rows], log.lengths[rows]).summaries
+        previous, owner, targets = next_events(torch.from_numpy(seen.tokens), shown, ended)
         return Batch(
             tokens=torch.from_numpy(seen.tokens).to(self.device),
-            counts=torch.from_numpy(counts.astype(np.int64)),
+            counts=torch.from_numpy(shown + ended),
             summaries=torch.from_numpy(seen.summaries).to(self.device),
+            session=torch.from_numpy(session).to(self.device),
             merchant=torch.from_numpy(log.merchant[rows]).to(self.device),
             pairs=pairs,
             stratum=torch.from_numpy(self._stratum[rows].astype(np.int64)).to(self.device),
@@ -117,12 +125,10 @@ def outcomes(log: SessionLog) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.boo
     return stratum, converted
 
 
-def next_events(
-    tokens: Tensor, counts: npt.NDArray[np.int32], ended: npt.NDArray[np.bool_]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (previous (N, F), owner (N,), targets (N, groups)) of the events in tokens (T, B, F)."""
+def next_events(tokens: Tensor, counts: I64, ended: npt.NDArray[np.bool_]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (previous (N, F), owner (N,), targets (N, groups)) of the ``counts`` (B,) events in tokens (T, B, F)."""
     steps, size, width = tokens.shape
-    limit = torch.from_numpy(counts.astype(np.int64))
+    limit = torch.from_numpy(counts)
     before = torch.cat([torch.zeros(1, size, width), tokens])  # (T + 1, B, F)
     classes = event_targets(tokens.reshape(-1, width)).view(steps, size, -1)
     after = torch.cat([classes, torch.zeros_like(classes[:1])])

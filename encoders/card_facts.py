@@ -27,7 +27,7 @@ MAP_POINTS, MIX_MERCHANTS = 1_500, 30
 class PrefixReading:
     """Codes after ``events`` events beside the final ones, over held-out sessions of at least so many.
 
-    final       share whose code is the final one; going_on: the same of sessions to which more events came
+    final       share whose code is the final one
     final_type  share whose coarse type is the final one
     confidence  mean of what the encoder says of this share; error: expected calibration error
     bins        (confidence, share final) of sessions of like confidence
@@ -37,7 +37,6 @@ class PrefixReading:
     sessions: int
     final: float
     final_type: float
-    going_on: float | None
     confidence: float
     error: float
     bins: tuple[tuple[float, float], ...]
@@ -109,10 +108,9 @@ def _reaching(log: SessionLog, events: int) -> npt.NDArray[np.bool_]:
 def _prefix(encoder: Encoder, log: SessionLog, final: I64, events: int) -> PrefixReading:
     rows = np.flatnonzero(_reaching(log, events))
     shown = np.full(len(rows), events, np.int64)
-    latents = encoder.latents(log.events, log.starts[rows], shown)
+    latents = encoder.latents(log.events, log.starts[rows], shown, still_open=True)
     codes = encoder.codebook.assign(latents, shown)
     right = codes.code == final[rows]
-    more = log.lengths[rows] > events
     fine_size = encoder.codebook.fine.shape[1]
     order = np.argsort(codes.confidence, kind="stable")
     bins = [part for part in np.array_split(order, RELIABILITY_BINS) if len(part) >= LEAST_SESSIONS] or [order]
@@ -121,7 +119,6 @@ def _prefix(encoder: Encoder, log: SessionLog, final: I64, events: int) -> Prefi
         len(rows),
         float(right.mean()),
         float((codes.code // fine_size == final[rows] // fine_size).mean()),
-        float(right[more].mean()) if more.any() else None,
         float(codes.confidence.mean()),
         calibration_error(codes.confidence, right),
         tuple((float(codes.confidence[part].mean()), float(right[part].mean())) for part in bins),

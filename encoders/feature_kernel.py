@@ -46,6 +46,7 @@ _T_PRICE_LOWEST = TOKEN_FEATURES.index("price_lowest")
 _T_PRICE_HIGHEST = TOKEN_FEATURES.index("price_highest")
 _T_CART = TOKEN_FEATURES.index("log_cart")
 _T_QUANTITY = TOKEN_FEATURES.index("log_quantity")
+_T_ENDED = TOKEN_FEATURES.index("session_ended")
 _S_EVENTS = SUMMARY_FEATURES.index("log_events")
 _S_DURATION = SUMMARY_FEATURES.index("log_duration")
 _S_MEAN_GAP = SUMMARY_FEATURES.index("mean_log_gap")
@@ -90,7 +91,14 @@ _FRIDAY = 4
 
 @numba.njit(cache=True, nogil=True)
 def fill_features(
-    events: Events, starts: I64, lengths: I64, read: I32, tokens: F32, summaries: F32, contexts: F32
+    events: Events,
+    starts: I64,
+    lengths: I64,
+    read: I32,
+    ended: npt.NDArray[np.bool_],
+    tokens: F32,
+    summaries: F32,
+    contexts: F32,
 ) -> None:
     """Write the features of sessions into zeroed arrays of the shapes that ``session_features`` returns."""
     memory, visits = np.empty((3, MEMORY), np.uint32), np.empty(MEMORY, np.int32)
@@ -98,6 +106,8 @@ def fill_features(
     for row in range(len(starts)):
         session = events[starts[row] : starts[row] + lengths[row]]
         _fill_session(session, read[row], memory, visits, counts, tokens[:, row], summaries[row])
+        if ended[row]:
+            tokens[lengths[row] - read[row], row, _T_ENDED] = 1.0
         _fill_context(session, contexts[row])
 
 

@@ -10,7 +10,7 @@ import json
 from schemas.taxonomy import DEVICES, EVENT_NAMES, REFERRERS
 
 #: Raised whenever a value below changes its meaning; an encoder trained on another revision is refused.
-FEATURE_REVISION = 2
+FEATURE_REVISION = 3
 
 #: Upper bounds of the pause buckets in seconds; the last bucket is open, a session's first token is in none.
 GAP_BOUNDS_S = (2.0, 6.0, 15.0, 40.0, 120.0, 600.0)
@@ -45,6 +45,7 @@ TOKEN_FEATURES = (
     "price_highest",
     "log_cart",
     "log_quantity",
+    "session_ended",  # alone in a token of its own, behind the last event of a session that is over
 )
 
 #: Of a whole session (or its beginning): how it behaved.

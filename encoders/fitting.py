@@ -55,7 +55,7 @@ def finish(
     final = _codes(raw, held_out).code
 
     begun = draw_beginnings(held_out.lengths, trained.options.seed)
-    latents = raw.latents(held_out.events, held_out.starts[begun.row], begun.lengths)
+    latents = raw.latents(held_out.events, held_out.starts[begun.row], begun.lengths, still_open=True)
     fitting = fits_calibration(held_out.key[begun.row])
     codebook = calibrate(plain, latents[fitting], begun.lengths[fitting], final[begun.row[fitting]])
     early = codebook.assign(latents, begun.lengths)

@@ -167,7 +167,7 @@ def _noise(old: F64, new: F64) -> float:
 
 
 def _calibration(encoder: Encoder, log: SessionLog, begun: Beginnings, final: npt.NDArray[np.int32]) -> float:
-    latents: F32 = encoder.latents(log.events, log.starts[begun.row], begun.lengths)
+    latents: F32 = encoder.latents(log.events, log.starts[begun.row], begun.lengths, still_open=True)
     early = encoder.codebook.assign(latents, begun.lengths)
     return calibration_error(early.confidence, early.code == final[begun.row])
 

@@ -27,7 +27,7 @@ class Shape:
     hidden: int = 96  # of the layer that joins state and summary
     type_width: int = 16
     style_width: int = 8
-    coarse: int = 16
+    coarse: int = 20
     fine: int = 4
     reads_summary: bool = True  # else the recurrent state alone makes the latent
 
@@ -132,16 +132,15 @@ class BehaviourDecoder(nn.Module):
         return stratum_loss + conversion_loss + functional.mse_loss(self.summary(hidden), summaries)
 
 
-def infonce(kinds: Tensor, merchant: Tensor, temperature: float) -> Tensor:
-    """Return how badly each session finds its buyer's other session among the merchant's, in nats.
+def infonce(kinds: Tensor, session: Tensor, whole: Tensor, merchant: Tensor, temperature: float) -> Tensor:
+    """Return how badly each reading of a session finds its buyer's other session among the merchant's, in nats.
 
-    kinds (2P, D1): rows ``2p`` and ``2p + 1`` are two sessions of one buyer; merchant (2P,). Zero when there
-    is no pair.
+    whole (2P, D1): rows ``2p`` and ``2p + 1`` are two sessions of one buyer; merchant (2P,) of each.
+    kinds (Q, D1): readings of the sessions ``session`` (Q,), rows of ``whole``. Zero when there is none.
     """
     if len(kinds) == 0:
         return kinds.sum()
-    similar = kinds @ kinds.T / temperature
-    apart = merchant[:, None] != merchant[None, :]
-    apart.fill_diagonal_(True)
-    partner = torch.arange(len(kinds), device=kinds.device) ^ 1
-    return functional.cross_entropy(similar.masked_fill(apart, float("-inf")), partner)
+    similar = kinds @ whole.T / temperature
+    apart = merchant[session][:, None] != merchant[None, :]
+    apart[torch.arange(len(session), device=session.device), session] = True
+    return functional.cross_entropy(similar.masked_fill(apart, float("-inf")), session ^ 1)

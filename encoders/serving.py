@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from encoders.artefact import CODEBOOK_FILE, NETWORK_FILE, check_artefact
 from encoders.codebook import Codebook, Codes
 from encoders.errors import ArtefactError
-from encoders.features import F32, Features, session_features
+from encoders.features import F32, Bools, Features, session_features
 from encoders.open_states import OpenStates
 from schemas.events import I32, I64, Events, SessionBatch
 
@@ -62,13 +61,11 @@ class Encoder:
         codebook = Codebook.load(folder / CODEBOOK_FILE)
         return Encoder((folder / NETWORK_FILE).read_bytes(), codebook, manifest.codebook_version, threads)
 
-    def encode(
-        self, sessions: SessionBatch, posterior: bool = False, still_open: npt.NDArray[np.bool_] | None = None
-    ) -> Codes:
+    def encode(self, sessions: SessionBatch, posterior: bool = False, still_open: Bools | None = None) -> Codes:
         """Return the buyer types of ``n`` sessions, each with at least one event; ``n`` may be 0.
 
-        With ``still_open`` (n,), which says of which sessions more events are to come, only those events are read that
-        a session did not have when it came last. The answer is the same to the last bit.
+        ``still_open`` (n,) says of which sessions more events may come; without it all are over. With it only those
+        events are read that a session did not have when it came last: the answer is the same to the last bit.
         """
         starts, lengths = sessions.offsets[:-1], np.diff(sessions.offsets)
         if still_open is None:
@@ -77,28 +74,34 @@ class Encoder:
             latents = self._followed(sessions.events, starts, lengths, still_open)
         return self.codebook.assign(latents, lengths, posterior)
 
-    def _followed(self, events: Events, starts: I64, lengths: I64, still_open: npt.NDArray[np.bool_]) -> F32:
+    def _followed(self, events: Events, starts: I64, lengths: I64, still_open: Bools) -> F32:
         known = self._open.recall(events, starts, lengths)
-        self._read(events, starts, lengths, known.read, known.states, known.latents)
+        self._read(events, starts, lengths, ~still_open, known.read, known.states, known.latents)
         self._open.keep(known, np.flatnonzero(still_open))
         return known.latents
 
-    def latents(self, events: Events, starts: I64, lengths: I64) -> F32:
-        """Return latents (n, D) of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, which may overlap."""
+    def latents(self, events: Events, starts: I64, lengths: I64, still_open: bool = False) -> F32:
+        """Return latents (n, D) of the sessions ``events[starts[i]:starts[i] + lengths[i]]``, which may overlap.
+
+        ``still_open`` says that more events may come in all of them: they are beginnings.
+        """
         n = len(starts)
         states = np.zeros((n, self._width), np.float32)
         latents = np.empty((n, self.codebook.latent_width), np.float32)
-        self._read(events, starts, lengths, np.zeros(n, np.int32), states, latents)
+        ended = np.full(n, not still_open)
+        self._read(events, starts, lengths, ended, np.zeros(n, np.int32), states, latents)
         return latents
 
-    def _read(self, events: Events, starts: I64, lengths: I64, read: I32, states: F32, latents: F32) -> None:
+    def _read(
+        self, events: Events, starts: I64, lengths: I64, ended: Bools, read: I32, states: F32, latents: F32
+    ) -> None:
         """Go on reading sessions behind their first ``read`` events; the last two are filled, see ``Known``."""
-        counts = (lengths - read).astype(np.int32)
+        counts = (lengths - read + ended).astype(np.int32)
         order = np.argsort(counts, kind="stable")
-        # Those without a new event come first, and have all they need.
+        # Those without a new token come first, and have all they need.
         for first, end in _batches(counts[order]):
             rows = order[first:end]
-            features = session_features(events, starts[rows], lengths[rows], read[rows])
+            features = session_features(events, starts[rows], lengths[rows], ended[rows], read[rows])
             latents[rows], states[rows] = self.run(features, counts[rows], states[rows])
 
     def run(self, features: Features, counts: I32, states: F32 | None = None) -> tuple[F32, F32]:
@@ -113,7 +116,7 @@ class Encoder:
 
 
 def _batches(counts: I32) -> Iterator[tuple[int, int]]:
-    """Cut rising numbers of events into batches, from the first number that is not zero on; yield their bounds."""
+    """Cut rising numbers of tokens into batches, from the first number that is not zero on; yield their bounds."""
     first = int(np.searchsorted(counts, 1))
     while first < len(counts):
         some = counts[first : first + BATCH]

@@ -161,7 +161,7 @@ def _calibrated(encoder: Encoder, recent: SessionLog, seed: int) -> Codebook:
     some = recent.limit(CALIBRATION_SESSIONS, seed)
     final = encoder.encode(some.batch()).code
     begun = draw_beginnings(some.lengths, seed)
-    latents = encoder.latents(some.events, some.starts[begun.row], begun.lengths)
+    latents = encoder.latents(some.events, some.starts[begun.row], begun.lengths, still_open=True)
     return calibrate(encoder.codebook, latents, begun.lengths, final[begun.row])
 
 

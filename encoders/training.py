@@ -36,7 +36,7 @@ class TrainingOptions:
     """Dials of one training run.
 
     warmup_share     part of the epochs before quantisation begins; 1: only the finished network is quantised
-    beginning_share  part of the sessions of a batch of which only a random beginning is shown
+    beginning_share  part of the sessions of a batch of which a random beginning is shown as well
     """
 
     shape: Shape = field(default_factory=Shape)
@@ -248,8 +248,11 @@ class _Run:
         whole = self.encoder.standardise(batch.whole)
         events = self.decoder.event_loss(quantised, batch.previous, batch.owner, batch.targets)
         outcome = self.decoder.outcome_loss(quantised, batch.stratum, batch.converted, whole)
-        rows = 2 * batch.pairs
-        pairs = infonce(kinds[:rows], batch.merchant[:rows], options.pair_temperature)
+        paired = 2 * batch.pairs
+        asked = batch.session < paired
+        pairs = infonce(
+            kinds[asked], batch.session[asked], kinds[:paired], batch.merchant[:paired], options.pair_temperature
+        )
         total = (
             options.event_weight * events
             + options.outcome_weight * outcome
@@ -270,14 +273,16 @@ class _Run:
 
 
 @torch.no_grad()
-def torch_latents(encoder: SessionEncoder, log: SessionLog, batch: int = 1024) -> Tensor:
-    """Return the latents (n, D1 + D2) of whole sessions, computed by torch."""
+def torch_latents(encoder: SessionEncoder, log: SessionLog, batch: int = 1024, still_open: bool = False) -> Tensor:
+    """Return the latents (n, D1 + D2) of sessions that are over, or ``still_open``, computed by torch."""
     device = encoder.summary_mean.device
     parts = []
     for start in range(0, len(log), batch):
         rows = slice(start, start + batch)
-        features = session_features(log.events, log.starts[rows], log.lengths[rows])
-        counts = torch.from_numpy(log.lengths[rows].astype(np.int64))
+        lengths = log.lengths[rows]
+        ended = np.full(len(lengths), not still_open)
+        features = session_features(log.events, log.starts[rows], lengths, ended)
+        counts = torch.from_numpy(lengths + ended)
         tokens, summaries = (torch.from_numpy(part).to(device) for part in (features.tokens, features.summaries))
         parts.append(encoder(tokens, counts, summaries))
     return torch.cat(parts)

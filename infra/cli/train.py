@@ -42,7 +42,7 @@ def train(
     kafka: Annotated[str | None, typer.Option(help="Kafka bootstrap servers [SIMPERSONA_KAFKA].")] = None,
     epochs: Annotated[int, typer.Option(min=2, help="Passes over the sessions at most.")] = 12,
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without a gain held out.")] = 3,
-    codes: Annotated[int, typer.Option(min=2, max=512, help="Buyer types (coarse codes).")] = 16,
+    codes: Annotated[int, typer.Option(min=2, max=512, help="Buyer types (coarse codes).")] = 20,
     fine_codes: Annotated[int, typer.Option(min=1, max=64, help="Finer codes within each buyer type.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal encoders.")] = 0,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Train on at most this many sessions.")] = 200_000,

@@ -162,9 +162,20 @@ def test_identities_price_level_and_date_leave_no_trace(
 def test_what_was_read_before_gets_no_token_and_the_rest_the_same() -> None:
     session = np.concatenate([_event(place * place, "product_viewed", product=place + 1) for place in range(100)])
     whole = _features(session)
-    rest = session_features(session, np.array([0]), np.array([100]), np.array([60], np.int32))
+    rest = session_features(session, np.array([0]), np.array([100]), read=np.array([60], np.int32))
     assert np.array_equal(rest.tokens, whole.tokens[60:])
     assert np.array_equal(rest.summaries, whole.summaries)
+
+
+def test_a_session_that_is_over_has_one_more_token_that_says_so() -> None:
+    session = np.concatenate([_event(place, "product_viewed", product=place + 1) for place in range(6)])
+    starts, lengths, read = np.zeros(3, np.int64), np.array([6, 6, 2]), np.array([0, 6, 0], np.int32)
+    features = session_features(session, starts, lengths, np.array([True, True, False]), read)
+    assert _token(features, 6) == {"session_ended": 1.0}
+    assert np.array_equal(features.tokens[:6, 0], _features(session).tokens[:, 0])
+    assert np.array_equal(features.tokens[0, 1], features.tokens[6, 0])  # all was read before but that
+    assert not features.tokens[1:, 1].any() and not features.tokens[2:, 2].any()
+    assert np.array_equal(features.summaries[:2], np.repeat(_features(session).summaries, 2, axis=0))
 
 
 def test_padding_is_zero_and_rows_do_not_touch() -> None:
@@ -190,5 +201,5 @@ def test_no_session_gives_no_row() -> None:
 def test_the_spec_hash_belongs_to_the_revision() -> None:
     """A change of meaning must come with a new revision, or old encoders would be fed what they do not know."""
     assert {FEATURE_REVISION: feature_spec_hash()} == {
-        2: "e1fa141b75106eae1389025861b96c92576ccba6fb61de99603c7f3c6dd87d6e"
+        3: "b0be86cdae952fd322fa45aee8adebf260609efcc529f2817e4f54a2457dc576"
     }

@@ -52,11 +52,13 @@ def test_an_open_session_that_goes_on_is_encoded_to_the_last_bit_as_one_that_com
         rows = np.flatnonzero((random.random(len(ends)) < 0.5) | done)
         events = np.concatenate([sessions[row][: lengths[row]] for row in rows])
         some = SessionBatch(events, np.concatenate([[0], np.cumsum(lengths[rows])]))
-        still_open = random.random(len(rows)) < 0.9
-        found, whole = following.encode(some, still_open=still_open), Encoder.load(small.folder).encode(some)
+        still_open = (random.random(len(rows)) < 0.9) & (not done)
+        found = following.encode(some, still_open=still_open)
+        whole = Encoder.load(small.folder).encode(some, still_open=still_open)
         assert np.array_equal(found.code, whole.code)
         assert found.confidence.tobytes() == whole.confidence.tobytes()
         lengths = np.minimum(ends, lengths + random.integers(0, 6, len(ends)))
+    assert np.array_equal(whole.code, Encoder.load(small.folder).encode(some).code)
 
 
 def test_an_open_session_costs_a_step_for_each_new_event(small: Any) -> None:
@@ -67,9 +69,9 @@ def test_an_open_session_costs_a_step_for_each_new_event(small: Any) -> None:
     for length in (2, 3, 5):
         encoder.encode(SessionBatch(events[:length], np.array([0, length])), still_open=np.array([True]))
     encoder.encode(SessionBatch(events[:5], np.array([0, 5])), still_open=np.array([False]))
-    assert steps == [2, 1, 2]
+    assert steps == [2, 1, 2, 1]  # at last the token that says that it is over
     encoder.encode(SessionBatch(events[:5], np.array([0, 5])))
-    assert steps == [2, 1, 2, 5]
+    assert steps == [2, 1, 2, 1, 6]
 
 
 def test_two_threads_encode_as_one(small: Any) -> None:

@@ -8,12 +8,14 @@ import torch
 from encoders.batches import BatchSource, outcomes
 from encoders.errors import TrainingDataError
 from encoders.export import to_onnx
+from encoders.feature_spec import TOKEN_FEATURES
 from encoders.metrics import nmi
 from encoders.model import Shape
 from encoders.training import LEAST_SESSIONS, TrainingOptions, split_held_out, torch_latents, train
 from schemas.taxonomy import EVENT_CODES, STRATUM_OF_EVENT
 
 CPU = torch.device("cpu")
+ENDED = TOKEN_FEATURES.index("session_ended")
 
 
 def test_planted_types_are_found_at_merchants_never_seen(small: Any) -> None:
@@ -86,12 +88,20 @@ def test_whole_buyers_are_held_out_where_merchants_are_few(populate: Callable[[i
 
 
 @pytest.mark.fast
-def test_beginnings_are_shown_only_as_often_as_asked(populate: Callable[[int, int, int], Any]) -> None:
+def test_every_session_is_shown_whole_and_as_often_as_asked_as_a_beginning_too(
+    populate: Callable[[int, int, int], Any],
+) -> None:
     log = populate(4, 60, 1).log
     whole = next(BatchSource(log, 128, 0, CPU, beginning_share=0.0).epoch())
-    begun = next(BatchSource(log, 128, 0, CPU, beginning_share=1.0).epoch())
     assert torch.equal(whole.summaries, whole.whole)
-    assert not torch.equal(begun.summaries, begun.whole)
+    assert torch.equal(whole.session, torch.arange(len(whole.session)))
+    begun = next(BatchSource(log, 128, 0, CPU, beginning_share=1.0).epoch())
+    size = len(whole.session)
+    assert torch.equal(begun.session, torch.arange(size).repeat(2))
+    assert torch.equal(begun.summaries[:size], begun.whole[:size])
+    assert torch.equal(begun.whole[size:], begun.whole[:size])
+    assert (begun.counts[size:] < begun.counts[:size]).all()  # one of all events lacks the token that says it is over
+    assert begun.tokens[:, :size, ENDED].sum() == size and not begun.tokens[:, size:, ENDED].any()
 
 
 @pytest.mark.fast
@@ -114,7 +124,7 @@ def test_buyers_with_one_session_make_no_pair(populate: Callable[[int, int, int]
     _, first = np.unique(log.key, return_index=True)
     batch = next(BatchSource(log.select(np.sort(first)), 64, 0, CPU).epoch())
     assert batch.pairs == 0
-    assert len(batch.counts) == 64
+    assert int((batch.session == torch.arange(len(batch.session))).sum()) == 64
 
 
 @pytest.mark.fast
