@@ -1,9 +1,8 @@
 """The compiled storefront: the click that a move makes, and what the shopper remembers of it.
 
-The same rules as ``agent_runtime.visit``, which a test holds this to, click for click. Nothing here is allocated.
+The same rules as ``agent_runtime.visit``, which a test holds this to, click for click.
 """
 
-import numba as nb
 import numpy as np
 
 from agent_runtime.draws import Purpose
@@ -34,16 +33,17 @@ from agent_runtime.walk_words import (
     SEARCH,
     VIEWED,
 )
+from schemas.machine import allocation_free
 
 _P_PRODUCT, _P_QUERY, _P_QUANTITY = int(Purpose.PRODUCT), int(Purpose.QUERY), int(Purpose.QUANTITY)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _bit(product: int) -> np.uint64:
     return np.uint64(1) << np.uint64(product & 63)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _popular(tables: Tables, visit: Record, low: int, high: int, seed: int) -> int:
     """Return an unseen product of a stretch of shelf in proportion to popularity, NONE when all were seen."""
     # A bit per product modulo 64: most of a shelf is told to be unseen without a look at what was seen.
@@ -65,7 +65,7 @@ def _popular(tables: Tables, visit: Record, low: int, high: int, seed: int) -> i
     return only
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _back(tables: Tables, visit: Record, price: int, seed: int) -> int:
     """Return one of the other products seen (of one price relation; NONE: of any), each as likely."""
     fitting = 0
@@ -89,7 +89,7 @@ def _back(tables: Tables, visit: Record, price: int, seed: int) -> int:
     return NONE
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _search(tables: Tables, visit: Record, item: int, seed: int) -> int:
     queries = len(tables.query_weights)
     if item == SAME_ITEM or queries == 0:
@@ -107,7 +107,7 @@ def _search(tables: Tables, visit: Record, item: int, seed: int) -> int:
     return queries - 1
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _notice(tables: Tables, visit: Record, product: int, event: int) -> None:
     if tables.fills[event, F_PRODUCT]:
         visit.last = product
@@ -116,7 +116,7 @@ def _notice(tables: Tables, visit: Record, product: int, event: int) -> None:
             visit.seen_size += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _enter(tables: Tables, visit: Record, category: int, event: int) -> None:
     if category != NONE and tables.fills[event, F_CATEGORY]:
         visit.category = category
@@ -125,7 +125,7 @@ def _enter(tables: Tables, visit: Record, category: int, event: int) -> None:
             visit.known_size += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _view(tables: Tables, visit: Record, action: int, seed: int) -> int:
     item = ACTION_ITEM[action]
     if item == SAME_ITEM and visit.last != NONE:
@@ -147,7 +147,7 @@ def _view(tables: Tables, visit: Record, action: int, seed: int) -> int:
     return int(product)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _add(tables: Tables, visit: Record, action: int, seed: int) -> tuple[int, int]:
     everything = len(tables.category_weights) + 1
     low, high = tables.starts[everything], tables.starts[everything + 1]
@@ -172,7 +172,7 @@ def _add(tables: Tables, visit: Record, action: int, seed: int) -> tuple[int, in
     return product, quantity
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _any_product(tables: Tables, visit: Record, low: int, high: int, seed: int) -> int:
     """Return any product in proportion to popularity, seen or not."""
     if high - low < 2:
@@ -188,7 +188,7 @@ def _any_product(tables: Tables, visit: Record, low: int, high: int, seed: int) 
     return int(tables.places[high - 1])
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _remove(visit: Record, seed: int) -> tuple[int, int]:
     size = visit.cart_size
     if size == 0:
@@ -202,7 +202,7 @@ def _remove(visit: Record, seed: int) -> tuple[int, int]:
     return product, quantity
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def take(tables: Tables, visit: Record, action: int, seed: int, click: Record) -> None:
     """Do one action that ``find_moves`` serves and write its click (all but its time), carried columns or not."""
     event = ACTION_EVENT[action]

@@ -3,6 +3,8 @@
 import numba as nb
 import numpy as np
 
+from schemas.machine import allocation_free
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = np.uint64(0x94D049BB133111EB)
@@ -18,7 +20,7 @@ def _mix(word: np.uint64) -> np.uint64:
     return word ^ (word >> _31)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def unit_of(seed: np.uint64, agent: int, step: int, purpose: int) -> float:
     """Return ``draws.draw`` of the same four: one number of [0, 1). ``seed`` must be a NumPy uint64."""
     word = _mix(seed + _GOLDEN)

@@ -1,9 +1,8 @@
 """The compiled storefront: which moves a shopper has.
 
-The same rules as ``agent_runtime.visit``, which a test holds this to, click for click. Nothing here is allocated.
+The same rules as ``agent_runtime.visit``, which a test holds this to, click for click.
 """
 
-import numba as nb
 import numpy as np
 
 from agent_runtime.actions import ACTIONS_OF
@@ -21,6 +20,7 @@ from agent_runtime.walk_words import (
     SIMILAR,
     VIEWED,
 )
+from schemas.machine import allocation_free
 from schemas.taxonomy import EVENT_CODES
 
 _PRICES = 3
@@ -29,7 +29,7 @@ _FIRST = np.array([0] + [ACTIONS_OF[event].start for event in EVENT_CODES])
 _END = np.array([0] + [ACTIONS_OF[event].stop for event in EVENT_CODES])
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _mark_fresh(tables: Tables, visit: Record, shelf: int, served: Bools, first: int) -> None:
     """Say for each price relation whether a product of it lies unseen on a shelf."""
     low, end = tables.starts[shelf], tables.starts[shelf + 1]
@@ -45,10 +45,13 @@ def _mark_fresh(tables: Tables, visit: Record, shelf: int, served: Bools, first:
     served[first], served[first + 1], served[first + 2] = unseen[0] > 0, unseen[1] > 0, unseen[2] > 0
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def find_moves(tables: Tables, visit: Record, seed: int, served: Bools) -> None:
     """Write which of ``ACTIONS`` the storefront serves a shopper now, (A,) bool."""
     served[:] = False
+    categories = (
+        category_at(tables, visit, 0, seed), category_at(tables, visit, 1, seed), category_at(tables, visit, 2, seed),
+    )  # fmt: skip
     for event in range(1, _EVENTS):
         owed = tables.owed[event]
         if not tables.served[event] or owed & visit.done != owed:
@@ -61,7 +64,7 @@ def find_moves(tables: Tables, visit: Record, seed: int, served: Bools) -> None:
                 served[first + IN_SAME] = True
             else:
                 for relation in range(3):
-                    served[first + relation] = category_at(tables, visit, relation, seed) != NONE
+                    served[first + relation] = categories[relation] != NONE
         elif event == SEARCH:
             if not tables.fills[event, F_QUERY]:
                 served[first] = True
@@ -70,18 +73,17 @@ def find_moves(tables: Tables, visit: Record, seed: int, served: Bools) -> None:
                 served[first] = queries > 1 or (queries == 1 and visit.query != 0)
                 served[first + 1] = visit.query != NONE
         elif event == VIEWED:
-            _mark_viewable(tables, visit, seed, served, first)
+            _mark_viewable(tables, visit, categories, served, first)
         elif event == ADDED:
             _mark_addable(tables, visit, served, first)
         else:
             served[first : _END[event]] = True
 
 
-@nb.njit(cache=True, nogil=True)
-def _mark_viewable(tables: Tables, visit: Record, seed: int, served: Bools, first: int) -> None:
+@allocation_free
+def _mark_viewable(tables: Tables, visit: Record, categories: tuple[int, int, int], served: Bools, first: int) -> None:
     for relation in range(3):
-        category = category_at(tables, visit, relation, seed)
-        shelf = shelf_at(tables, visit, category, relation, VIEWED)
+        shelf = shelf_at(tables, visit, categories[relation], relation, VIEWED)
         if shelf != NONE:
             _mark_fresh(tables, visit, shelf, served, first + relation * _PRICES)
     if not tables.fills[VIEWED, F_PRODUCT]:
@@ -94,7 +96,7 @@ def _mark_viewable(tables: Tables, visit: Record, seed: int, served: Bools, firs
             served[same + 1 + price_relation(price, visit.price_sum, visit.prices)] = True
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _mark_addable(tables: Tables, visit: Record, served: Bools, first: int) -> None:
     many = tables.fills[ADDED, F_QUANTITY]
     if tables.fills[ADDED, F_PRODUCT]:

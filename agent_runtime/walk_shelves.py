@@ -3,19 +3,18 @@
 The same rules as ``agent_runtime.visit``. One shopper is a record of ``VISIT``, the storefront a ``Tables``.
 """
 
-import numba as nb
-
 from agent_runtime.actions import PRICE_HIGHER, PRICE_LOWER
 from agent_runtime.draws import Purpose
 from agent_runtime.walk_draws import unit_of
 from agent_runtime.walk_tables import NONE, Record, Tables
 from agent_runtime.walk_words import F_CATEGORY, IN_NEW, IN_SAME, SIMILAR
 from schemas.events import I32
+from schemas.machine import allocation_free
 
 _P_CATEGORY_NEW, _P_CATEGORY_RETURN = int(Purpose.CATEGORY_NEW), int(Purpose.CATEGORY_RETURN)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def has(memory: I32, size: int, value: int) -> bool:
     for place in range(size):  # noqa: SIM110 -- a generator would not compile
         if memory[place] == value:
@@ -23,7 +22,7 @@ def has(memory: I32, size: int, value: int) -> bool:
     return False
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def price_relation(price: float, price_sum: float, prices: int) -> int:
     """Return the index in PRICE_RELATIONS, as ``retrace`` has it."""
     if prices == 0 or not price > 0.0:
@@ -32,7 +31,7 @@ def price_relation(price: float, price_sum: float, prices: int) -> int:
     return 0 if ratio < PRICE_LOWER else (2 if ratio > PRICE_HIGHER else SIMILAR)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def category_at(tables: Tables, visit: Record, relation: int, seed: int) -> int:
     """Return the category that a relation stands for at this step, NONE when there is none."""
     if relation == IN_SAME:
@@ -65,7 +64,7 @@ def category_at(tables: Tables, visit: Record, relation: int, seed: int) -> int:
     return only
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def shelf_at(tables: Tables, visit: Record, category: int, relation: int, event: int) -> int:
     """Return the shelf of a relation, whose category was told; NONE when it stands for none."""
     categories = len(tables.category_weights)
@@ -77,7 +76,7 @@ def shelf_at(tables: Tables, visit: Record, category: int, relation: int, event:
     return shelf if tables.starts[shelf + 1] > tables.starts[shelf] else categories + 1
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _bound(tables: Tables, visit: Record, low: int, high: int, limit: float, right: bool) -> int:
     """Return where on a shelf (``low`` to ``high``) prices reach ``limit`` times the mean looked at."""
     while low < high:
@@ -90,7 +89,7 @@ def _bound(tables: Tables, visit: Record, low: int, high: int, limit: float, rig
     return low
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def stretch_of(tables: Tables, visit: Record, shelf: int, price: int) -> tuple[int, int]:
     """Return where on a shelf the products of one price relation begin and end."""
     low, end = tables.starts[shelf], tables.starts[shelf + 1]
@@ -104,7 +103,7 @@ def stretch_of(tables: Tables, visit: Record, shelf: int, price: int) -> tuple[i
     return higher, end
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def relation_on(tables: Tables, visit: Record, product: int, shelf: int) -> int:
     """Return a product's price relation as its shelf cuts it: free ones are lower there, once prices are known."""
     if visit.prices == 0 or not tables.shelf_prices[tables.starts[shelf + 1] - 1] > 0.0:

@@ -14,6 +14,7 @@ from agent_runtime.walk_draws import unit_of
 from agent_runtime.walk_moves import find_moves
 from agent_runtime.walk_tables import F64, Bools, Clicks, Tables, Visits
 from schemas.events import I64
+from schemas.machine import allocation_free
 
 _LEAVE = len(ACTIONS)
 _ALIKE = 2
@@ -32,7 +33,7 @@ _P_TOKEN, _P_COUPLED = int(Purpose.TOKEN), int(Purpose.COUPLED)
 _P_PACE, _P_START = int(Purpose.PACE), int(Purpose.START)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _weigh(scores: Scores, first: int, leave: int, allowed: Bools, weights: F64) -> float:
     """Write the softmax of what is allowed of ``ACTIONS`` and leaving, (A + 1,); return its sum, 0 or 1.
 
@@ -54,18 +55,19 @@ def _weigh(scores: Scores, first: int, leave: int, allowed: Bools, weights: F64)
     return 1.0 if total > 0.0 else 0.0
 
 
-@nb.njit(cache=True, nogil=True)
-def _to_the_nearest(served: Bools, chances: F64) -> tuple[float, float]:
+@allocation_free
+def _to_the_nearest(served: Bools, chances: F64, scratch: F64) -> tuple[float, float]:
     """Move the chances (A + 1,) of what is not served to what is, near wishes first; return what was moved, and all.
 
     What is not served goes to the same move at another price, then to the same move elsewhere, and only what is left
-    of it to everything: who wants to go back to an earlier product goes back to one that is there.
+    of it to everything: who wants to go back to an earlier product goes back to one that is there. ``scratch`` (3, A).
     """
     masked = 0.0
-    homeless, room, wanting = np.zeros(_LEAVE), np.zeros(_LEAVE), np.zeros(_LEAVE)
+    homeless, room, wanting = scratch[0], scratch[1], scratch[2]
     for move in range(_LEAVE):
+        homeless[move] = 0.0 if served[move] else chances[move]
         if not served[move]:
-            masked, homeless[move], chances[move] = masked + chances[move], chances[move], 0.0
+            masked, chances[move] = masked + chances[move], 0.0
     if masked > 0.0:
         for level in range(_ALIKE):
             room[:] = 0.0
@@ -81,7 +83,7 @@ def _to_the_nearest(served: Bools, chances: F64) -> tuple[float, float]:
     return masked, chances.sum()
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _soonest(chance: float, seed: int, agent: int, size: int, word: int, position: int) -> float:
     """Return how long a word of ``size`` lets wait for itself: the first to come is drawn in proportion to the chances.
 
@@ -92,7 +94,7 @@ def _soonest(chance: float, seed: int, agent: int, size: int, word: int, positio
     return -math.log1p(-unit_of(seed, agent * size + word, position, _P_COUPLED)) / chance
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _first_to_come(chances: F64, places: tuple[int, int, int], size: int, seed: int, agent: int, position: int) -> int:
     """Return the move that comes first of those with a chance."""
     first, leave, _ = places
@@ -106,7 +108,7 @@ def _first_to_come(chances: F64, places: tuple[int, int, int], size: int, seed: 
     return chosen
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def _drawn(chances: F64, total: float, unit: float) -> int:
     """Return the move at ``unit`` of [0, 1) of the chances, leaving first."""
     at, heap, last = unit * total, chances[_LEAVE], _LEAVE
@@ -142,12 +144,13 @@ def move_on(
     first, leave, offset = places
     served, wished, chances = np.zeros(_LEAVE + 1, nb.boolean), np.ones(_LEAVE + 1, nb.boolean), np.zeros(_LEAVE + 1)
     wished[_LEAVE] = served[_LEAVE] = may_leave
+    scratch = np.empty((3, _LEAVE))
     for place in range(len(rows)):
         row = rows[place]
         visit = visits[row]
         find_moves(tables, visit, seed, served[:_LEAVE])
         _weigh(scores[place], first, leave, wished, chances)
-        masked, total = _to_the_nearest(served, chances)
+        masked, total = _to_the_nearest(served, chances, scratch)
         visit.masked += masked
         visit.decisions += 1
         if not total > 0.0:
@@ -206,7 +209,7 @@ def choose(
         tokens[row, position] = first + last + offset
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def placed(moment: int, unit: float, lows: I64, highs: I64, of_moment: I64) -> int:
     """Return the time at ``unit`` of [0, 1) within a moment's stretches of event time; see ``Span.stretches``."""
     total, last = 0, 0
@@ -222,7 +225,7 @@ def placed(moment: int, unit: float, lows: I64, highs: I64, of_moment: I64) -> i
     return int(highs[last] - 1)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def arrive(visits: Visits, rows: I64, moments: I64, lows: I64, highs: I64, of_moment: I64, seed: int) -> None:
     """Set when each row's session begins: at a random time of its moment (n,)."""
     for place in range(len(rows)):
@@ -230,7 +233,7 @@ def arrive(visits: Visits, rows: I64, moments: I64, lows: I64, highs: I64, of_mo
         visit.t = placed(moments[place], unit_of(seed, visit.agent, 0, _P_START), lows, highs, of_moment)
 
 
-@nb.njit(cache=True, nogil=True)
+@allocation_free
 def wait(
     visits: Visits, clicks: Clicks, rows: I64, paces: I64, pauses_ms: tuple[int, int], seed: int, open_: Bools
 ) -> None:
