@@ -1,19 +1,21 @@
 """A storefront adapter: what a merchant's own past sessions say that the simulator's weights cannot know.
 
 One bias per action, one for leaving and one per pause, fitted in a second by penalised maximum likelihood on the
-scores of the frozen backend (a multinomial logit with an offset; the penalty is a normal prior on every bias). It
-shifts how a whole shop behaves and knows nothing of buyer types.
+scores of the frozen backend (a multinomial logit with an offset; the penalty is a normal prior on the biases). Actions
+of one event lean on each other, as far as the sessions do not speak against it. It shifts how a whole shop behaves and
+knows nothing of buyer types.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.backends import Backend, Rowwise
+from agent_runtime.behaviour import EVENT_OF_ACTION
 from agent_runtime.capabilities import Capabilities
 from agent_runtime.decisions import Choices, Decisions, decisions
 from agent_runtime.errors import ModelError, PopulationError
@@ -29,8 +31,16 @@ from schemas.events import I64
 
 F64 = npt.NDArray[np.float64]
 
-#: Standard deviation of a bias before any session was seen: most shops differ by less than e to this.
-PRIOR_DEVIATION = 0.7
+#: Standard deviation of an event's bias, and of a pause's, before any session was seen: most shops differ by less than
+#: e to this.
+DEVIATION = 0.7
+#: Standard deviations of an action's bias around its event's: the likeliest of these holds.
+ACTION_DEVIATIONS = (0.1, 0.2, 0.3, 0.5, 0.7)
+#: Covariances of the moves' biases, leaving being an event of its own.
+_EVENTS = np.append(EVENT_OF_ACTION, 0)
+_MOVE_PRIORS = tuple(
+    DEVIATION**2 * (_EVENTS[:, None] == _EVENTS) + own**2 * np.eye(len(_EVENTS)) for own in ACTION_DEVIATIONS
+)
 #: A shop like those seen takes half a dozen steps, one unlike any of them some more.
 _STEPS = 50
 _SETTLED = 1e-6
@@ -104,22 +114,34 @@ def fit_adapter(
 
 def fit_biases(seen: Decisions) -> Adapter:
     """Return the adapter of decisions that were read out already."""
-    return Adapter(_fit(seen.moves), _fit(seen.pauses))
+    moves = max((_fit(seen.moves, prior) for prior in _MOVE_PRIORS), key=lambda fit: fit.evidence)
+    return Adapter(moves.bias, _fit(seen.pauses, DEVIATION**2 * np.eye(PACES)).bias)
 
 
-def _fit(choices: Choices) -> F64:
-    """Return the biases (C,) that maximise likelihood times prior."""
+class _Fit(NamedTuple):
+    """Biases (C,), and the logarithm of what the choices are worth under their prior (Laplace's approximation)."""
+
+    bias: F64
+    evidence: float
+
+
+def _fit(choices: Choices, prior: F64) -> _Fit:
+    """Return the biases that maximise likelihood times a normal prior of covariance ``prior`` (C, C)."""
     size = choices.scores.shape[1]
-    precision = PRIOR_DEVIATION**-2
+    precision = np.linalg.inv(prior)
     wanted = np.bincount(choices.chosen, minlength=size).astype(np.float64)
 
     def loss(bias: F64) -> float:
-        return float(choices.losses(bias).sum()) + 0.5 * precision * float(bias @ bias)
+        return float(choices.losses(bias).sum()) + 0.5 * float(bias @ precision @ bias)
+
+    def curvature(chances: F64) -> F64:
+        return np.asarray(np.diag(chances.sum(axis=0)) - chances.T @ chances + precision)
 
     def step(bias: F64) -> F64:
         chances = choices.chances(bias)
-        gradient = chances.sum(axis=0) - wanted + precision * bias
-        curvature = np.diag(chances.sum(axis=0) + precision) - chances.T @ chances
-        return np.asarray(np.linalg.solve(curvature, -gradient))
+        gradient = chances.sum(axis=0) - wanted + precision @ bias
+        return np.asarray(np.linalg.solve(curvature(chances), -gradient))
 
-    return least(np.zeros(size), loss, step, _STEPS, _SETTLED)
+    bias = least(np.zeros(size), loss, step, _STEPS, _SETTLED)
+    narrowed = np.linalg.slogdet(curvature(choices.chances(bias)) @ prior).logabsdet
+    return _Fit(bias, -loss(bias) - 0.5 * float(narrowed))

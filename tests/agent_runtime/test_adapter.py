@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS, PACES
-from agent_runtime.adapter import PRIOR_DEVIATION, Adapter, adapted, fit_adapter, fit_biases, learn_adapter
+from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
+from agent_runtime.adapter import DEVIATION, Adapter, _fit, adapted, fit_adapter, fit_biases, learn_adapter
 from agent_runtime.decisions import Choices, Decisions, decisions
 from agent_runtime.errors import ModelError, PopulationError
 from agent_runtime.held_out import record
@@ -53,6 +53,23 @@ def test_it_foretells_sessions_that_it_was_not_fitted_on() -> None:
     assert unseen.losses(found).mean() == pytest.approx(unseen.losses(planted).mean(), abs=0.02)
 
 
+def test_few_sessions_say_of_an_action_what_they_say_of_its_event_and_many_what_it_does() -> None:
+    views = slice(ACTION_INDEX["product_viewed:new:same:lower"], ACTION_INDEX["product_viewed:return:higher"] + 1)
+    planted = np.zeros(MOVES)
+    planted[views] = 1.0
+    found = fit_biases(Decisions(drawn(planted, 400, 1), no_pauses())).moves
+    alone = _flat(drawn(planted, 400, 1))
+    assert found[views].std() < 0.5 * alone[views].std()
+    planted[views] = np.random.default_rng(3).normal(size=views.stop - views.start)
+    found = fit_biases(Decisions(drawn(planted, 20_000, 1), no_pauses())).moves
+    assert (found - found.mean())[views] == pytest.approx((planted - planted.mean())[views], abs=0.3)
+
+
+def _flat(seen: Choices) -> np.ndarray:
+    """The biases when no action is told anything by its neighbours."""
+    return _fit(seen, DEVIATION**2 * np.eye(MOVES)).bias
+
+
 @pytest.mark.parametrize("far", [3.0, 10.0, 30.0])
 def test_a_backend_that_is_far_off_is_brought_back(far: float) -> None:
     random = np.random.default_rng(3)
@@ -62,8 +79,9 @@ def test_a_backend_that_is_far_off_is_brought_back(far: float) -> None:
     seen = Choices(scores, allowed, random.integers(5, MOVES, 2_000))
     found = fit_biases(Decisions(seen, no_pauses())).moves
     losses = [
-        seen.losses(bias).mean() + PRIOR_DEVIATION**-2 * bias @ bias / 4_000
-        for bias in (found, found * 1.01, found * 0.99)
+        # what differs as much within an event as between events has next to the prior of all at once
+        seen.losses(bias).mean() + (2 * DEVIATION**2) ** -1 * bias @ bias / 4_000
+        for bias in (found, found * 1.2, found * 0.8)
     ]
     assert losses[0] == min(losses)
     assert losses[0] < seen.losses(np.zeros(MOVES)).mean()
