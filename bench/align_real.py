@@ -7,16 +7,19 @@ past, of which everything about the storefront comes, and a future, which is wha
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from agent_runtime.alignment_pool import Results, compare_all
 from agent_runtime.alignment_run import AlignmentPlan
 from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.errors import TraceError
 from agent_runtime.held_out import read_held_out
 from bench.align import AlignBench, learn, report_of
 from bench.real_logs import read_logs
 from bench.report import Report
 from encoders.serving import Encoder
+from encoders.sessionise import read_sessions
 from infra.errors import BenchError
+from schemas.settings import settings
 
 #: Without two of them there is nothing to learn on.
 LEAST_LOGS = 2
@@ -35,19 +38,20 @@ def bench_align_real(
         raise BenchError(f"{data} holds {len(logs)} real click logs and two are needed; set SIMPERSONA_DATA.")
     events = {name: folder / "logs" / f"{name}.parquet" for name in logs}
     results: Results = {}
+    dials = settings()
     left_out: list[str] = []
     sessions = 0
     for name, path in events.items():
+        most = int(np.bincount(read_sessions([path], plan.gap_ms, dials.session_max_events).merchant).max())
+        if most < bench.least_sessions:
+            say(f"{name} has only {most:,} sessions: it is learnt from and not judged")
+            left_out.append(name)
+            continue
         made = folder / f"without-{name}-{bench.training}"
         say(f"{name} is the storefront never seen")
         casting = learn(made, [events[other] for other in logs if other != name], bench, say)
         encoder = Encoder.load(casting.encoder)
-        try:
-            held = read_held_out([path], encoder, plan.gap_ms, casting.max_events, bench.least_sessions, made)
-        except TraceError as error:
-            say(str(error))
-            left_out.append(name)
-            continue
+        held = read_held_out([path], encoder, plan.gap_ms, casting.max_events, bench.least_sessions, made)
         sessions += sum(len(one.future) for one in held)
         results |= compare_all(held, casting, plan, made / "compared", 1, say)
     if not results:
