@@ -17,8 +17,8 @@ from schemas.events import I64
 
 F64 = npt.NDArray[np.float64]
 
-#: Standard deviations that a group's coefficients may have. Before the estimates are seen all up to the largest are
-#: equally likely (Gelman 2006), so that one counts by its distance to the next, which is in proportion to itself.
+#: Standard deviations that a group's coefficients may have, in equal ratios and equally likely before the estimates are
+#: seen. Equally likely in equal steps (Gelman 2006) would leave effects their size, but noise as well (docs/log.md).
 _SIZES = np.geomspace(0.01, 2.0, 12)
 #: Keeps covariances of fewer directions than coefficients invertible.
 _JITTER = 1e-8
