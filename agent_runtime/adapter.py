@@ -114,8 +114,11 @@ def fit_adapter(
 
 def fit_biases(seen: Decisions) -> Adapter:
     """Return the adapter of decisions that were read out already."""
-    moves = max((_fit(seen.moves, prior) for prior in _MOVE_PRIORS), key=lambda fit: fit.evidence)
-    return Adapter(moves.bias, _fit(seen.pauses, DEVIATION**2 * np.eye(PACES)).bias)
+    fits = [_fit(seen.moves, _MOVE_PRIORS[0])]
+    for prior in _MOVE_PRIORS[1:]:
+        fits.append(_fit(seen.moves, prior, fits[-1].bias))
+    pauses = _fit(seen.pauses, DEVIATION**2 * np.eye(PACES))
+    return Adapter(max(fits, key=lambda fit: fit.evidence).bias, pauses.bias)
 
 
 class _Fit(NamedTuple):
@@ -125,8 +128,11 @@ class _Fit(NamedTuple):
     evidence: float
 
 
-def _fit(choices: Choices, prior: F64) -> _Fit:
-    """Return the biases that maximise likelihood times a normal prior of covariance ``prior`` (C, C)."""
+def _fit(choices: Choices, prior: F64, start: F64 | None = None) -> _Fit:
+    """Return the biases that maximise likelihood times a normal prior of covariance ``prior`` (C, C).
+
+    ``start`` (C,) is where to look first.
+    """
     size = choices.scores.shape[1]
     precision = np.linalg.inv(prior)
     wanted = np.bincount(choices.chosen, minlength=size).astype(np.float64)
@@ -142,6 +148,6 @@ def _fit(choices: Choices, prior: F64) -> _Fit:
         gradient = chances.sum(axis=0) - wanted + precision @ bias
         return np.asarray(np.linalg.solve(curvature(chances), -gradient))
 
-    bias = least(np.zeros(size), loss, step, _STEPS, _SETTLED)
+    bias = least(np.zeros(size) if start is None else start, loss, step, _STEPS, _SETTLED)
     narrowed = np.linalg.slogdet(curvature(choices.chances(bias)) @ prior).logabsdet
     return _Fit(bias, -loss(bias) - 0.5 * float(narrowed))
