@@ -22,14 +22,17 @@ _LEVEL, _LOOSE = 5.0, 3.0
 _STEPS, _SETTLED = 30, 1e-6
 
 
-def fit_mix(code: I64, codes: int, merchant: I64, told: F64) -> tuple[F64, F64]:
+def fit_mix(code: I64, coarse: I64, merchant: I64, told: F64) -> tuple[F64, F64]:
     """Return the shifts of codes' log shares, (C, X) nats per unit of a feature, and a root of their covariance.
 
-    code, merchant  (sessions,); codes C; told (M, X) the storefronts' features, which must differ
+    code, merchant  (sessions,); coarse (C,) type of each code; told (M, X) the storefronts' features, which must differ
 
     Storefronts draw their own mixes, which no condition explains: the noise is the sandwich with storefronts as
-    clusters (Liang and Zeger 1986), and each feature's shifts are drawn towards zero by it. The root is (C * X, R).
+    clusters (Liang and Zeger 1986), and each feature's shifts are drawn towards zero by it: those of whole types, in
+    which storefronts differ most by themselves, apart from those between a type's finer codes, which say how sessions
+    went. The root is (C * X, R).
     """
+    codes = len(coarse)
     counts = np.zeros((len(told), codes))
     np.add.at(counts, (merchant, code), 1.0)
     size = counts.sum(axis=1)
@@ -54,9 +57,11 @@ def fit_mix(code: I64, codes: int, merchant: I64, told: F64) -> tuple[F64, F64]:
     # Shares add up to one: a shift of all codes alike says nothing, and is taken out.
     shifts, noise = fitted.reshape(codes, width)[:, 1:], noise.reshape(codes, width, -1)[:, 1:]
     shifts, noise = shifts - shifts.mean(axis=0), noise - noise.mean(axis=0)
-    apart = np.eye(codes) - 1.0 / codes
+    alike = coarse[:, None] == coarse
+    of_type = alike / alike.sum(axis=1)
+    parts = of_type - 1.0 / codes, np.eye(codes) - of_type
     places = np.arange(shifts.size).reshape(shifts.shape)
-    groups = [Group(places[:, feature], (apart,)) for feature in np.flatnonzero(deviation > 0)]
+    groups = [Group(places[:, feature], parts) for feature in np.flatnonzero(deviation > 0)]
     mean, root = shrink(shifts.ravel(), noise.reshape(shifts.size, -1), groups, _LOOSE)
     return mean.reshape(shifts.shape) / scale, (root.reshape(*shifts.shape, -1) / scale[:, None]).reshape(root.shape)
 

@@ -58,7 +58,7 @@ def learn_response(
     told = np.array([features(shop) for shop in ours])
     merchant = traces.merchant.astype(np.int64)
     centre, shifts, spread = fit_shifts(moves, coarse[traces.code], merchant, told, len(names))
-    mix, mix_spread = fit_mix(traces.code.astype(np.int64), len(coarse), merchant, told)
+    mix, mix_spread = fit_mix(traces.code.astype(np.int64), coarse, merchant, told)
     return Response(centre, shifts, mix, spread.astype(np.float32), mix_spread.astype(np.float32))
 
 

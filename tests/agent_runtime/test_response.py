@@ -75,13 +75,29 @@ def test_planted_moves_between_types_are_found_and_no_more_sure_than_storefronts
     odds = random.dirichlet(np.full(4, 6.0), size=storefronts)
     odds[:, 0] *= np.exp(-2.0 * told[:, 0])
     code = np.concatenate([random.choice(4, sessions, p=share / share.sum()) for share in odds])
-    mix, spread = fit_mix(code, 4, np.repeat(np.arange(storefronts), sessions), told)
+    mix, spread = fit_mix(code, np.arange(4), np.repeat(np.arange(storefronts), sessions), told)
     answer = mix[:, 0] - mix[:, 0].mean()
     root = spread.reshape(*mix.shape, -1)[:, 0]
     unsure = np.sqrt(((root - root.mean(axis=0)) ** 2).sum(axis=1))
     assert np.abs(answer - np.array([-1.5, 0.5, 0.5, 0.5])).max() < 0.6
     assert 0.1 < unsure.mean() < 0.6
     assert not mix[:, 2:].any()
+
+
+def test_moves_between_finer_codes_are_kept_where_whole_types_only_seem_to_move() -> None:
+    """Dear storefronts see more of each type's first code; how many are of which type is every storefront's own."""
+    random = np.random.default_rng(4)
+    storefronts, sessions, coarse = 400, 50, np.repeat(np.arange(5), 2)
+    told = np.zeros((storefronts, len(FEATURES)))
+    told[:, 0] = random.uniform(-0.25, 0.25, storefronts)
+    types = random.dirichlet(np.full(5, 0.6), size=storefronts)
+    first = 1.0 / (1.0 + np.exp(-2.0 * told[:, :1]))
+    odds = np.stack([types * first, types * (1.0 - first)], axis=2).reshape(storefronts, 10)
+    code = np.concatenate([random.choice(10, sessions, p=share / share.sum()) for share in odds])
+    mix = fit_mix(code, coarse, np.repeat(np.arange(storefronts), sessions), told)[0][:, 0]
+    loose = fit_mix(code, np.arange(10), np.repeat(np.arange(storefronts), sessions), told)[0][:, 0]
+    np.testing.assert_allclose(mix[::2] - mix[1::2], 2.0, atol=0.6)
+    assert np.abs(mix.reshape(5, 2).mean(axis=1)).mean() < 0.5 * np.abs(loose.reshape(5, 2).mean(axis=1)).mean()
 
 
 def test_storefronts_that_are_all_alike_teach_nothing() -> None:
