@@ -13,8 +13,8 @@ from encoders.codebook import F64
 
 #: Up to so many types have colours that an eye tells apart.
 _DISTINCT = 20
-#: With more bars their names are left out.
-_NAMED_BARS = 80
+#: With more types their names are left out under the bars.
+_NAMED_TYPES = 40
 _WIDTH_IN = 9.0
 #: Points are drawn as one picture inside the SVG: thousands of circles would be a megabyte.
 _MAP_DPI = 110
@@ -28,9 +28,7 @@ def figures(facts: CardFacts, code_paths: Sequence[str], perplexity: float) -> d
     types = [path.split(".")[0] for path in code_paths[::fine]]
     colours = type_colours(coarse)
     return {
-        "usage": _usage(
-            facts.usage, code_paths, [colours[code // fine] for code in range(len(code_paths))], perplexity
-        ),
+        "usage": _usage(facts.usage, types, colours, perplexity),
         "map": _map(facts.map, types, colours),
         "reliability": _reliability(facts.prefixes),
         "mixes": _mixes(facts.mixes, types, colours),
@@ -46,17 +44,20 @@ def type_colours(count: int) -> list[Colour]:
     return [colormaps["turbo"](index / (count - 1)) for index in range(count)]
 
 
-def _usage(usage: F64, paths: Sequence[str], colours: Sequence[Colour], perplexity: float) -> str:
+def _usage(usage: F64, types: Sequence[str], colours: Sequence[Colour], perplexity: float) -> str:
     figure = Figure((_WIDTH_IN, 2.6))
     axes = _axes(figure)
-    places = np.arange(len(usage))
-    axes.bar(places, 100 * usage, color=colours, width=0.85)
+    fine = len(usage) // len(types)
+    axes.bar(
+        np.arange(len(usage)), 100 * usage, color=[colours[code // fine] for code in range(len(usage))], width=0.85
+    )
     axes.axhline(100 / len(usage), color="0.4", linewidth=0.8, linestyle="--")
     axes.set_title(f"perplexity {perplexity:.1f} of {len(usage)} codes; {int((usage > 0).sum())} in use", loc="left")
     axes.set_ylabel("% of sessions")
     axes.set_xlim(-0.8, len(usage) - 0.2)
-    named = len(usage) <= _NAMED_BARS
-    axes.set_xticks(places if named else [], paths if named else [], rotation=90, fontsize=6)
+    middles = np.arange(len(types)) * fine + (fine - 1) / 2
+    named = len(types) <= _NAMED_TYPES
+    axes.set_xticks(middles if named else [], types if named else [], fontsize=8)
     return _svg(figure, "usage")
 
 
