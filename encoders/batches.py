@@ -90,15 +90,16 @@ class BatchSource:
 
     def _make(self, rows: I64, pairs: int) -> Batch:
         log, random = self.log, self._random
+        lengths = log.lengths[rows]
+        whole = session_features(log.events, log.starts[rows], lengths).summaries
         begun = np.flatnonzero(random.random(len(rows)) < self.beginning_share)
-        shown = np.concatenate([log.lengths[rows], random.integers(1, log.lengths[rows[begun]] + 1)])
+        shown = np.concatenate([lengths, random.integers(1, lengths[begun] + 1)])
         shown = np.minimum(shown, EVENTS_READ)
         session = np.concatenate([np.arange(len(rows)), begun])
         rows = rows[session]
         # Nobody knows of a beginning whether it is all that there will be, so even one of all events has not ended.
         ended = (shown == log.lengths[rows]) & (np.arange(len(rows)) == session)
         seen = session_features(log.events, log.starts[rows], shown, ended)
-        whole = session_features(log.events, log.starts[rows], log.lengths[rows]).summaries
         previous, owner, targets = next_events(torch.from_numpy(seen.tokens), shown, ended)
         return Batch(
             tokens=torch.from_numpy(seen.tokens).to(self.device),
@@ -109,7 +110,7 @@ class BatchSource:
             pairs=pairs,
             stratum=torch.from_numpy(self._stratum[rows].astype(np.int64)).to(self.device),
             converted=torch.from_numpy(self._converted[rows].astype(np.float32)).to(self.device),
-            whole=torch.from_numpy(whole).to(self.device),
+            whole=torch.from_numpy(whole[session]).to(self.device),
             previous=previous.to(self.device),
             owner=owner.to(self.device),
             targets=targets.to(self.device),

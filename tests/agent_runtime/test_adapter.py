@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
-from agent_runtime.adapter import DEVIATION, Adapter, _fit, adapted, fit_adapter, fit_biases, learn_adapter
+from agent_runtime.adapter import (
+    _MOVE_PRIORS,
+    DEVIATION,
+    Adapter,
+    _fit,
+    adapted,
+    fit_adapter,
+    fit_biases,
+    learn_adapter,
+)
 from agent_runtime.decisions import Choices, Decisions, decisions
 from agent_runtime.errors import ModelError, PopulationError
 from agent_runtime.held_out import record
@@ -78,10 +87,10 @@ def test_a_backend_that_is_far_off_is_brought_back(far: float) -> None:
     allowed = np.ones((2_000, MOVES), bool)
     seen = Choices(scores, allowed, random.integers(5, MOVES, 2_000))
     found = fit_biases(Decisions(seen, no_pauses())).moves
+    # what differs within an event as much as this is likeliest under the widest prior
+    precision = np.linalg.inv(_MOVE_PRIORS[-1])
     losses = [
-        # what differs as much within an event as between events has next to the prior of all at once
-        seen.losses(bias).mean() + (2 * DEVIATION**2) ** -1 * bias @ bias / 4_000
-        for bias in (found, found * 1.2, found * 0.8)
+        seen.losses(bias).mean() + bias @ precision @ bias / 4_000 for bias in (found, found * 1.01, found * 0.99)
     ]
     assert losses[0] == min(losses)
     assert losses[0] < seen.losses(np.zeros(MOVES)).mean()
