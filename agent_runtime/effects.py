@@ -21,7 +21,7 @@ OVERALL = "all"
 RESAMPLES = 1_000
 #: Both ends of a 95 % interval.
 _ENDS = (2.5, 97.5)
-#: Resamples that share a draw of the answers; a divisor of ``RESAMPLES``.
+#: Resamples that share a round; a divisor of ``RESAMPLES``.
 _CHUNK = 50
 
 
@@ -76,33 +76,28 @@ def outcomes(sessions: Sequence[PlayedSession]) -> F64:
 
 
 def effects(
-    control: F64,
-    variant: F64,
-    personas: Sequence[str],
-    shift: Shift,
-    seed: int,
-    doubted: Sequence[tuple[F64, F64]] = (),
-    known: float = math.inf,
+    rounds: Sequence[tuple[F64, F64]], personas: Sequence[str], shift: Shift, seed: int, known: float = math.inf
 ) -> list[Effect]:
     """Return every measure over all shoppers and by persona, and by persona its share of the sessions.
 
-    control, variant  (n, M) ``outcomes`` of the same shoppers in both storefronts; personas  their types' names
-    doubted           both again, with answers to the change as they might as well be; none where nothing is in doubt
-    known             sessions that the shoppers' mix was counted from
+    rounds    (n, M) ``outcomes`` of the same shoppers in both storefronts, control and variant, one or more times, with
+              other numbers drawn and with answers to the change as they might as well be
+    personas  their types' names
+    known     sessions that the shoppers' mix was counted from
 
-    Intervals are percentiles of resampled shoppers, each with both sessions (paired bootstrap), each resample with one
-    draw of the shift and of the answers. A mix that was counted from fewer sessions than there are shoppers is known no
-    better than those say, so that resamples are of so many (m out of n; Bickel, Götze and van Zwet 1997). A persona's
-    own figures are means over those who are of it: before, and after.
+    What is foretold is the mean over all rounds. Intervals are percentiles of resampled shoppers, each with both
+    sessions (paired bootstrap), each resample with one round and one draw of the shift. A mix that was counted from
+    fewer sessions than there are shoppers is known no better than those say, so that resamples are of so many (m out of
+    n; Bickel, Götze and van Zwet 1997). A persona's own figures are means over those who are of it: before, and after.
     """
-    pairs = doubted or [(control, variant)]
+    control, variant = (np.mean(side, axis=0) for side in zip(*rounds, strict=True))
     names = np.array(personas)
     found = []
     for persona in (OVERALL, *sorted(set(personas))):
         rows = np.flatnonzero(names == persona) if persona != OVERALL else np.arange(len(names))
         old, new = control[rows].mean(axis=0), _mean(variant[rows], shift.weights[rows])
         drawn = shift.drawn[:, rows] if len(shift.drawn) else shift.weights[None, rows]
-        chosen = [(before[rows], after[rows]) for before, after in pairs]
+        chosen = [(before[rows], after[rows]) for before, after in rounds]
         taken = math.ceil(len(rows) * min(1.0, known / len(names)))
         low, high = np.percentile(_resampled(chosen, drawn, taken, seed), _ENDS, axis=0)
         for place, measure in enumerate(MEASURES):
@@ -121,12 +116,12 @@ def _mean(values: F64, weights: F64) -> F64:
     return np.asarray(weights @ values / weights.sum())
 
 
-def _resampled(pairs: Sequence[tuple[F64, F64]], drawn: F64, taken: int, seed: int) -> F64:
+def _resampled(rounds: Sequence[tuple[F64, F64]], drawn: F64, taken: int, seed: int) -> F64:
     """Return the differences of means in ``RESAMPLES`` resamples of ``taken`` rows, (RESAMPLES, M)."""
-    random, (size, measures) = np.random.default_rng(seed), pairs[0][0].shape
+    random, (size, measures) = np.random.default_rng(seed), rounds[0][0].shape
     differences = np.empty((RESAMPLES, measures))
     for number, first in enumerate(range(0, RESAMPLES, _CHUNK)):
-        control, variant = pairs[number % len(pairs)]
+        control, variant = rounds[number % len(rounds)]
         counts = random.multinomial(taken, np.full(size, 1.0 / size), size=_CHUNK)
         draw: I64 = np.arange(first, first + _CHUNK) % len(drawn)
         weighted = counts * drawn[draw]

@@ -98,15 +98,13 @@ def read_held_out(
     return sorted(found, key=lambda one: one.merchant_id)
 
 
-def earlier_sessions(past: SessionLog, future: SessionLog) -> tuple[I64, I64]:
-    """Return rows (past, future): the future's sessions whose buyer came before, with the last one before."""
-    last = np.full(len(future), -1, np.int64)
-    # both are ordered by (key, start): the last past row of a key is the one before the next key begins
-    at = np.searchsorted(past.key, future.key, side="right") - 1
-    known = (at >= 0) & (past.key[np.maximum(at, 0)] == future.key)
-    last[known] = at[known]
-    rows = np.flatnonzero(known)
-    return last[rows], rows
+def earlier_sessions(past: SessionLog, future: SessionLog) -> tuple[I64, I64, I64]:
+    """Return (first, end, rows): rows of the future whose buyer came before, and between which past rows theirs lie."""
+    # both are ordered by (key, start): a buyer's past rows are neighbours, the last of them the latest
+    first = np.searchsorted(past.key, future.key, side="left")
+    end = np.searchsorted(past.key, future.key, side="right")
+    rows = np.flatnonzero(end > first)
+    return first[rows], end[rows], rows
 
 
 def _alone(log: SessionLog, merchant: str) -> SessionLog:

@@ -125,3 +125,11 @@ def sampled(mix: Mix, agents: I64, seed: int) -> I32:
     at = draws(seed, agents, 0, Purpose.PERSONA) * heap[-1]
     places = np.minimum(np.searchsorted(heap, at, side="right"), len(codes) - 1)
     return np.asarray(codes[places], np.int32)
+
+
+def drawn(chances: npt.NDArray[np.float64], agents: I64, seed: int) -> I32:
+    """Return the buyer type of each agent, (n,) int32, drawn from what its own type may be, ``chances`` (n, K)."""
+    heaps = np.cumsum(chances, axis=1)
+    at = draws(seed, agents, 0, Purpose.PERSONA) * heaps[:, -1]
+    places = (heaps <= at[:, None]).sum(axis=1)
+    return np.asarray(np.minimum(places, chances.shape[1] - 1), np.int32)

@@ -75,11 +75,14 @@ class Response:
         """Return by what each code's share is multiplied, up to a common factor, when a shop changes, (C,)."""
         return np.asarray(np.exp(self.mix @ (features(after) - features(before))))
 
-    def drawn(self, seed: int) -> "Response":
-        """Return the response as it might as well be, drawn from what the training sessions leave open."""
-        random = np.random.default_rng(seed)
-        moved = (self.spread @ random.standard_normal(self.spread.shape[1])).reshape(self.shifts.shape)
-        mixed = (self.mix_spread @ random.standard_normal(self.mix_spread.shape[1])).reshape(self.mix.shape)
+    def drawn(self, seed: int, mirrored: bool = False) -> "Response":
+        """Return the response as it might as well be, drawn from what the training sessions leave open.
+
+        ``mirrored`` is as far off the other way, so that the two have this response for their mean.
+        """
+        random, side = np.random.default_rng(seed), -1.0 if mirrored else 1.0
+        moved = side * (self.spread @ random.standard_normal(self.spread.shape[1])).reshape(self.shifts.shape)
+        mixed = side * (self.mix_spread @ random.standard_normal(self.mix_spread.shape[1])).reshape(self.mix.shape)
         return replace(self, shifts=self.shifts + moved, mix=self.mix + mixed)
 
     def save(self, path: Path) -> None:

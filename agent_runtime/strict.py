@@ -1,7 +1,7 @@
 """The strict protocol: types from what is known before a session, or after its first three clicks.
 
-A finished session's code already knows how the session went. Here it never does: types come from a buyer's earlier
-session, or as probabilities from the first three events, and predictions are scored buyer by buyer.
+A finished session's code already knows how the session went. Here it never does: types come as probabilities, from a
+buyer's earlier sessions or from the first three events, and predictions are scored buyer by buyer.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +15,16 @@ from agent_runtime.behaviour import Behaviour, of_played
 from agent_runtime.early_types import EarlyTypes, cells
 from agent_runtime.fidelity import jensen_shannon
 from agent_runtime.held_out import earlier_sessions
-from agent_runtime.population import quotas
-from schemas.events import I32
+from agent_runtime.population import drawn, quotas
+from encoders.serving import Encoder
+from encoders.sessionise import SessionLog
+from schemas.events import I32, I64
 
 F64 = npt.NDArray[np.float64]
 
 #: Simulated sessions of every type that its purchase rate is taken from; those of its coarse type, and of the crowd,
 #: that a rate leans on.
-RATE_SESSIONS, COARSE_PRIOR, CROWD_PRIOR = 24, 12.0, 4.0
+RATE_SESSIONS, COARSE_PRIOR, CROWD_PRIOR = 100, 12.0, 4.0
 #: No prediction is surer than this.
 _LEAST_CHANCE = 1e-3
 
@@ -63,32 +65,45 @@ def _loss(chances: F64, converted: npt.NDArray[np.bool_]) -> float:
 
 
 def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figures]:
-    """Return the figures of buyers who came before, peopled by the type of their last session in the past half.
+    """Return the figures of buyers who came before, peopled by types told from all their sessions in the past half.
 
     player  trained on the type of another session of the same buyer. Empty when nobody came back.
     """
-    held, plan = comparison.held, comparison.plan
-    before, rows = earlier_sessions(held.past.log, held.future.log)
+    held, plan, encoder = comparison.held, comparison.plan, comparison.cast.encoder
+    first, end, rows = earlier_sessions(held.past.log, held.future.log)
     if not len(rows):
         return {}
     real = held.future.behaviour.select(rows)
-    codes = held.past.traces.code[before]
+    chances = told_before(encoder, held.past.log, first, end)
+    codes = drawn(chances, np.arange(len(rows)), plan.seed)
     told = held.past.traces.of_other_session(plan.seed)
     adapter = comparison.adapter("earlier", player, told)
     sessions = of_played(comparison.played(player, codes, adapter))
-    kinds = np.unique(codes)
-    asked = np.repeat(kinds, RATE_SESSIONS).astype(np.int32)
+    asked = np.repeat(np.arange(encoder.size), RATE_SESSIONS).astype(np.int32)
     tried = of_played(comparison.played(player, asked, adapter, turn=1))
-    known, size = np.concatenate([codes, asked]), comparison.cast.encoder.size
-    rates = Rates.of(known, sessions.and_more(tried), size, comparison.fine)
+    known = np.concatenate([codes, asked])
+    rates = Rates.of(known, sessions.and_more(tried), encoder.size, comparison.fine)
+    saved = log_loss_saved(chances @ rates.of_type, real.converted)
     found = {
-        "earlier_floor": measures(real, held.past.behaviour.select(before)),
-        "earlier": measures(real, sessions) | {"log_loss_saved": log_loss_saved(rates.of_type[codes], real.converted)},
+        "earlier_floor": measures(real, held.past.behaviour.select(end - 1)),
+        "earlier": measures(real, sessions) | {"log_loss_saved": saved},
     }
     if "no_persona" in comparison.behaviours:
         nobody = comparison.behaviours["no_persona"].select(np.arange(len(rows)))
         found["earlier_no_persona"] = measures(real, nobody) | _constant(nobody, real)
     return found
+
+
+def told_before(encoder: Encoder, past: SessionLog, first: I64, end: I64) -> F64:
+    """Return what each buyer's type may be, (n, K): the mean over their past sessions ``first`` to ``end`` (n,).
+
+    Of each session the encoder says how probable every type is.
+    """
+    found = encoder.encode(past.batch(), posterior=True).posterior
+    assert found is not None
+    heaps = np.concatenate([np.zeros((1, encoder.size)), np.cumsum(found, axis=0, dtype=np.float64)])
+    total = heaps[end] - heaps[first]
+    return np.asarray(total / total.sum(axis=1, keepdims=True))
 
 
 def by_first_events(comparison: Comparison, early: EarlyTypes) -> dict[str, Figures]:

@@ -18,8 +18,9 @@ from agent_runtime.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from schemas.events import I32
 
-#: Draws of how far a change moves shoppers between types, and of what each type answers: these are played.
-DRAWS, DOUBTS = 200, 8
+#: Draws of how far a change moves shoppers between types, and of what each type answers: these are played, one a round,
+#: an even number of them.
+DRAWS, ROUNDS = 200, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,42 +84,38 @@ def evened(quantities: tuple[int, ...]) -> tuple[int, ...]:
     return (least,) * (len(quantities) - more) + (least + 1,) * more
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A crowd in the storefront as it is, and how it might as well have gone.
+def outcomes_of(
+    crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None
+) -> list[F64]:
+    """Return a crowd's ``outcomes`` (n, M) in a storefront, round by round; ``done`` as in ``visit``.
 
-    sessions  as foretold; doubted  (n, M) ``outcomes`` under each draw of what the simulator is unsure of
+    Every round draws other numbers and, where the simulator was told of conditions, answers of its own: by two and two
+    as far off one way as the other, so that the rounds' mean is that of the answers as learnt (antithetic variates).
     """
-
-    sessions: list[PlayedSession]
-    doubted: list[F64]
-
-
-def control_of(crowd: Crowd, shop: Shop, done: Callable[[int], None] = lambda _: None) -> Control:
-    """Return a crowd's sessions in the storefront as it is, to be compared with any number of variants."""
-    return Control(visit(crowd, shop, 0, done), _doubted(crowd, shop, 0, done))
-
-
-def _doubted(crowd: Crowd, shop: Shop, delay_ms: int, done: Callable[[int], None]) -> list[F64]:
-    if crowd.response is None:
-        return []
-    drawn = [replace(crowd, response=crowd.response.drawn(crowd.seed + 1 + turn)) for turn in range(DOUBTS)]
-    return [outcomes(visit(one, shop, delay_ms, done)) for one in drawn]
+    told = crowd.response
+    if told is None:
+        return [outcomes(visit(crowd, shop, delay_ms, done))]
+    rounds = []
+    for turn in range(ROUNDS):
+        answers = told.drawn(crowd.seed + 1 + turn // 2, mirrored=turn % 2 == 1)
+        one = replace(crowd, response=answers, seed=crowd.seed + turn)
+        rounds.append(outcomes(visit(one, shop, delay_ms, done)))
+    return rounds
 
 
 def visits_of(crowd: Crowd) -> int:
     """Return how many sessions it takes to try one variant on a crowd."""
-    return 2 * len(crowd.codes) * (1 + (DOUBTS if crowd.response is not None else 0))
+    return 2 * len(crowd.codes) * (1 if crowd.response is None else ROUNDS)
 
 
 def try_variant(
     crowd: Crowd,
     shop: Shop,
     variant: Variant,
-    control: Control | None = None,
+    control: list[F64] | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Effect]:
-    """Return what a variant does to a crowd; ``control`` is the crowd without it, where it was played already.
+    """Return what a variant does to a crowd; ``control`` is ``outcomes_of`` it without, where it was played already.
 
     Raises VariantError when the variant cannot be, or asks for what the simulator was never told of.
     """
@@ -128,16 +125,13 @@ def try_variant(
             f"{variant.name}: the simulator was not told of storefront conditions, so it cannot know what they change; "
             "finetune it with --storefronts."
         )
-    before = control if control is not None else control_of(crowd, shop, done)
-    delay_ms = round(1000 * variant.page_delay_s)
-    after, doubted = visit(crowd, changed, delay_ms, done), _doubted(crowd, changed, delay_ms, done)
+    before = outcomes_of(crowd, shop, 0, done) if control is None else control
+    after = outcomes_of(crowd, changed, round(1000 * variant.page_delay_s), done)
     return effects(
-        outcomes(before.sessions),
-        outcomes(after),
-        [session.code_path.partition(".")[0] for session in before.sessions],
+        list(zip(before, after, strict=True)),
+        [crowd.vocabulary.code_paths[code].partition(".")[0] for code in crowd.codes],
         shift_of(crowd, shop, changed),
         crowd.seed,
-        list(zip(before.doubted, doubted, strict=True)),
         crowd.known,
     )
 

@@ -21,7 +21,7 @@ from agent_runtime.rollout import Span
 from agent_runtime.shop import observe_shops, under_conditions
 from agent_runtime.simulator import LOCAL, MANIFEST_FILE, load_simulator
 from agent_runtime.simulator_training import RECIPES, train_simulator
-from agent_runtime.trial import control_of, crowd_of, try_variant
+from agent_runtime.trial import crowd_of, outcomes_of, try_variant
 from agent_runtime.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.yardsticks import mix_of
@@ -198,7 +198,7 @@ def _foretell(kept: Path, encoder_folder: Path, folder: Path, bench: VariantsBen
         bench.seed,
         dials.gap_ms,
     )
-    control = control_of(crowd, shop)
+    control = outcomes_of(crowd, shop)
     visits = shoppers(merchant, world.world_seed + 1, bench.true_buyers, START_MS, end_ms)
     before = true_visit(merchant, visits)
     cells = []

@@ -54,9 +54,11 @@ def run_variant(
         task = bar.add_task(f"buyers at {shop.merchant_id}", total=visits_of(crowd))
         found = try_variant(crowd, shop, variant, done=lambda count: bar.advance(task, count))
     title = f"{variant.name} at {shop.merchant_id}"
+    rounds = visits_of(crowd) // (2 * plan.buyers)
     facts = (
-        f"{variant.words()}. {plan.buyers:,} simulated shoppers, each in both storefronts with the same random numbers "
-        f"(seed {plan.seed}); mix of codebook {plan.mix.codebook_version}, simulator {plan.simulator_version}."
+        f"{variant.words()}. {plan.buyers:,} simulated shoppers, each in both storefronts with the same random numbers, "
+        f"{'once' if rounds == 1 else f'{rounds} times'} (seed {plan.seed}); mix of codebook "
+        f"{plan.mix.codebook_version}, simulator {plan.simulator_version}."
     )
     _print(title, found, names, shop.currency)
     if asked.json_file is not None:

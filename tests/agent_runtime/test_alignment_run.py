@@ -14,7 +14,7 @@ from agent_runtime.early_types import EarlyTypes
 from agent_runtime.errors import TraceError
 from agent_runtime.held_out import HeldOut, read_held_out, record
 from agent_runtime.markov import fit_markov
-from agent_runtime.strict import by_earlier_session, by_first_events
+from agent_runtime.strict import by_earlier_session, by_first_events, told_before
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.yardsticks import mix_of
 from encoders.serving import Encoder
@@ -102,6 +102,14 @@ def test_buyers_who_came_before_are_played_by_their_earlier_type(held: HeldOut, 
     figures = by_earlier_session(comparison, cast.persona)
     assert set(figures) == {"earlier_floor", "earlier", "earlier_no_persona"}
     assert set(MEASURES) | {"log_loss_saved"} <= set(figures["earlier"])
+
+
+def test_a_buyer_s_type_is_told_by_all_their_earlier_sessions(held: HeldOut, cast: Cast) -> None:
+    posterior = cast.encoder.encode(held.past.log.batch(), posterior=True).posterior
+    assert posterior is not None
+    once, twice = told_before(cast.encoder, held.past.log, np.array([3, 3]), np.array([4, 5]))
+    assert once == pytest.approx(posterior[3], abs=1e-6)
+    assert twice == pytest.approx(posterior[3:5].mean(axis=0), abs=1e-6)
 
 
 def test_early_types_sum_to_a_mix(cast: Cast, held: HeldOut) -> None:

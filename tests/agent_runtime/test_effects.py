@@ -36,7 +36,7 @@ def still(shoppers: int) -> Shift:
 def test_every_measure_of_all_and_of_each_persona() -> None:
     control, variant = np.zeros((6, 4)), np.zeros((6, 4))
     variant[:3, 0], control[:, 3] = 1.0, 100.0
-    found = effects(control, variant, ["c00", "c00", "c00", "c01", "c01", "c01"], still(6), 0)
+    found = effects([(control, variant)], ["c00", "c00", "c00", "c01", "c01", "c01"], still(6), 0)
     assert [(one.persona, one.measure) for one in found] == [
         *((OVERALL, measure) for measure in MEASURES),
         *((persona, measure) for persona in ("c00", "c01") for measure in (*MEASURES, SHARE)),
@@ -54,11 +54,21 @@ def test_a_paired_interval_is_as_wide_as_the_differences_say() -> None:
     random = np.random.default_rng(1)
     buyers = random.normal(0.0, 50.0, (2_000, 1))
     control, variant = buyers + np.zeros((1, 4)), buyers + random.normal(1.0, 1.0, (2_000, 4))
-    for one in effects(control, variant, ["c00"] * 2_000, still(2_000), 0)[:4]:
+    for one in effects([(control, variant)], ["c00"] * 2_000, still(2_000), 0)[:4]:
         assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(2_000), rel=0.15)
     # A mix known from 500 sessions says no more than those, however many shoppers are drawn from it.
-    for one in effects(control, variant, ["c00"] * 2_000, still(2_000), 0, known=500.0)[:4]:
+    for one in effects([(control, variant)], ["c00"] * 2_000, still(2_000), 0, known=500.0)[:4]:
         assert one.high - one.low == pytest.approx(2 * 1.96 / np.sqrt(500), rel=0.15)
+
+
+def test_rounds_are_averaged_and_their_disagreement_widens_the_interval() -> None:
+    nothing = np.zeros((100, 4))
+    agreed, split = (
+        effects([(nothing, nothing + change) for change in changes], ["c00"] * 100, still(100), 0)[0]
+        for changes in ((1.0, 1.0), (0.5, 1.5))
+    )
+    assert agreed.difference == split.difference == 1.0
+    assert (agreed.low, agreed.high) == (1.0, 1.0) and (split.low, split.high) == (0.5, 1.5)
 
 
 def test_a_shift_between_types_changes_the_mean_and_doubt_about_it_widens_the_interval() -> None:
@@ -66,7 +76,7 @@ def test_a_shift_between_types_changes_the_mean_and_doubt_about_it_widens_the_in
     values = np.repeat([[1.0] * 4, [0.0] * 4], 500, axis=0)
     personas, weights = ["c00"] * 500 + ["c01"] * 500, np.repeat([1.5, 0.5], 500)
     sure, unsure = (
-        effects(values, values, personas, Shift(weights, drawn), 0)
+        effects([(values, values)], personas, Shift(weights, drawn), 0)
         for drawn in (np.empty((0, 1_000)), np.array([np.repeat([1.5 + d, 0.5 - d], 500) for d in (-0.4, 0.0, 0.4)]))
     )
     assert sure[0].difference == unsure[0].difference == pytest.approx(0.25)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runtime.errors import PopulationError
-from agent_runtime.population import Mix, quotas, sampled
+from agent_runtime.population import Mix, drawn, quotas, sampled
 
 pytestmark = pytest.mark.fast
 
@@ -39,6 +39,16 @@ def test_shoppers_one_by_one_follow_the_mix_and_keep_their_type() -> None:
     codes = sampled(mix({3: 0.7, 5: 0.3}), agents, 9)
     assert np.mean(codes == 3) == pytest.approx(0.7, abs=0.02)
     assert codes[77] == sampled(mix({3: 0.7, 5: 0.3}), np.array([77]), 9)[0]
+
+
+def test_each_shopper_s_type_is_drawn_from_what_is_known_of_them() -> None:
+    agents = np.arange(20_000)
+    chances = np.where((agents % 2 == 0)[:, None], [[0.0, 1.0, 0.0]], [[0.25, 0.0, 0.75]])
+    codes = drawn(chances, agents, 9)
+    assert (codes[::2] == 1).all()
+    assert set(codes[1::2].tolist()) == {0, 2}
+    assert np.mean(codes[1::2] == 2) == pytest.approx(0.75, abs=0.02)
+    assert codes[77] == drawn(chances[77:78], np.array([77]), 9)[0]
 
 
 @pytest.mark.parametrize("weights", [{}, {1: 0.0}])

@@ -66,6 +66,15 @@ def test_draws_scatter_as_far_as_the_fit_is_unsure(planted: tuple[Response, np.n
     assert (np.abs(slopes - contrast(response)) < 3 * spread).all()
 
 
+def test_a_mirrored_draw_is_as_far_off_the_other_way(planted: tuple[Response, np.ndarray]) -> None:
+    response, _ = planted
+    draw, mirrored = response.drawn(7), response.drawn(7, mirrored=True)
+    assert np.abs(draw.shifts - mirrored.shifts).max() > 0.1
+    for name in ("shifts", "mix"):
+        middle = (getattr(draw, name) + getattr(mirrored, name)) / 2
+        np.testing.assert_allclose(middle, getattr(response, name), atol=1e-9)
+
+
 def test_planted_moves_between_types_are_found_and_no_more_sure_than_storefronts_differ() -> None:
     """Dear storefronts see fewer of code 0; every storefront has a mix of its own besides."""
     random = np.random.default_rng(4)

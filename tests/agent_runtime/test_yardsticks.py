@@ -106,7 +106,7 @@ def of_rows(size: int):  # type: ignore[no-untyped-def]
     return Steps(np.arange(size, dtype=np.uint8), trait, trait, trait, trait, np.arange(size + 1))
 
 
-def test_a_buyer_is_known_by_the_last_session_before() -> None:
+def test_a_buyer_is_known_by_the_sessions_before() -> None:
     def log(keys: list[int]) -> SessionLog:
         size = len(keys)
         zeros = np.zeros(size, np.int64)
@@ -114,8 +114,8 @@ def test_a_buyer_is_known_by_the_last_session_before() -> None:
             np.zeros(1, EVENT), zeros, zeros + 1, np.array(keys, np.uint64), zeros.astype(np.int32), ("shop",)
         )
 
-    before, rows = earlier_sessions(log([1, 1, 3, 5, 5, 5]), log([0, 1, 2, 5, 5, 9]))
-    assert (before.tolist(), rows.tolist()) == ([1, 5, 5], [1, 3, 4])
+    first, end, rows = earlier_sessions(log([1, 1, 3, 5, 5, 5]), log([0, 1, 2, 5, 5, 9]))
+    assert (first.tolist(), end.tolist(), rows.tolist()) == ([0, 3, 3], [2, 6, 6], [1, 3, 4])
 
 
 def test_log_loss_saved_is_nothing_for_the_base_rate_and_all_for_the_truth() -> None:
