@@ -84,9 +84,7 @@ def evened(quantities: tuple[int, ...]) -> tuple[int, ...]:
     return (least,) * (len(quantities) - more) + (least + 1,) * more
 
 
-def outcomes_of(
-    crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None
-) -> list[F64]:
+def outcomes_of(crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None) -> list[F64]:
     """Return a crowd's ``outcomes`` (n, M) in a storefront, round by round; ``done`` as in ``visit``.
 
     Every round draws other numbers and, where the simulator was told of conditions, answers of its own: by two and two

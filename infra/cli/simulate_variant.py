@@ -56,8 +56,8 @@ def run_variant(
     title = f"{variant.name} at {shop.merchant_id}"
     rounds = visits_of(crowd) // (2 * plan.buyers)
     facts = (
-        f"{variant.words()}. {plan.buyers:,} simulated shoppers, each in both storefronts with the same random numbers, "
-        f"{'once' if rounds == 1 else f'{rounds} times'} (seed {plan.seed}); mix of codebook "
+        f"{variant.words()}. {plan.buyers:,} simulated shoppers, each in both storefronts with the same random "
+        f"numbers, {'once' if rounds == 1 else f'{rounds} times'} (seed {plan.seed}); mix of codebook "
         f"{plan.mix.codebook_version}, simulator {plan.simulator_version}."
     )
     _print(title, found, names, shop.currency)
