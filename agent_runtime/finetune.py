@@ -16,8 +16,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from agent_runtime.errors import ModelError, TraceError
 from agent_runtime.vocabulary import Tokens, Vocabulary
 
-#: Learning rate for a model that was pretrained; a fresh small one takes ``FinetuneOptions.learning_rate``.
+#: Learning rate for a model that was pretrained, and for a fresh one of width 64: the wider, the lower, in proportion
+#: (Yang et al. 2021, arXiv 2203.03466, for Adam).
 PRETRAINED_LEARNING_RATE = 2e-4
+_FRESH_LEARNING_RATE, _USUAL_WIDTH = 4e-3, 64
 
 _WEIGHT_DECAY = 0.01
 _IGNORED = -100
@@ -50,7 +52,7 @@ class Words(Protocol):
 class TinyShape:
     """The language model made here when no base is named: a Llama of this shape."""
 
-    width: int = 64
+    width: int = _USUAL_WIDTH
     layers: int = 2
     heads: int = 4
     feed_forward: int = 160
@@ -58,11 +60,14 @@ class TinyShape:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneOptions:
-    """Dials of one training. ``rows_share`` of the steps train the new words' rows alone."""
+    """Dials of one training. ``rows_share`` of the steps train the new words' rows alone.
+
+    learning_rate  the highest on the way; None for what suits a fresh model of its width
+    """
 
     epochs: int = 3
     batch_tokens: int = 2_048
-    learning_rate: float = 4e-3
+    learning_rate: float | None = None
     rows_share: float = 0.1
     warm_up_share: float = 0.05
     held_out_share: float = 0.05
@@ -161,9 +166,10 @@ def finetune(
     only_rows = int(planned * options.rows_share)
     adapted = not all(parameter.requires_grad for parameter in model.parameters())
     model.to(device).train()
-    optimiser = torch.optim.AdamW(_groups(model), lr=options.learning_rate, betas=(0.9, 0.98))
+    rate = options.learning_rate or _FRESH_LEARNING_RATE * _USUAL_WIDTH / model.config.hidden_size
+    optimiser = torch.optim.AdamW(_groups(model), lr=rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, options.learning_rate, total_steps=planned, pct_start=options.warm_up_share
+        optimiser, rate, total_steps=planned, pct_start=options.warm_up_share
     )
     step = 0
     for epoch in batches:
@@ -186,7 +192,7 @@ def finetune(
         "steps": float(planned),
         "parameters": float(sum(p.numel() for p in model.parameters())),
     }
-    return Finetuned(model.eval(), figures, asdict(options))
+    return Finetuned(model.eval(), figures, asdict(options) | {"learning_rate": rate})
 
 
 @torch.no_grad()

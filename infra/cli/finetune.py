@@ -48,7 +48,8 @@ def finetune(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 3,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate; by default that of a small or a pretrained model.")
+        float | None,
+        typer.Option(help="Peak learning rate; by default what suits a fresh model of its width, or a pretrained one."),
     ] = None,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Learn from at most this many sessions.")] = 50_000,
     seed: Annotated[int, typer.Option(help="Equal seeds and data give equal models.")] = 0,

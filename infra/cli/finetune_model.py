@@ -53,9 +53,8 @@ class Lesson:
     @property
     def options(self) -> FinetuneOptions:
         """The dials of the training."""
-        options = FinetuneOptions(epochs=self.epochs, seed=self.seed)
-        usual = PRETRAINED_LEARNING_RATE if self.base else options.learning_rate
-        return replace(options, learning_rate=self.learning_rate or usual)
+        usual = PRETRAINED_LEARNING_RATE if self.base else None
+        return FinetuneOptions(epochs=self.epochs, seed=self.seed, learning_rate=self.learning_rate or usual)
 
 
 def check_lesson(lesson: Lesson) -> None:

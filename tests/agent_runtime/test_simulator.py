@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_equal_seeds_train_equal_weights(rows: list, vocabulary: Vocabulary) -> 
     first, second = (finetune(tiny_model(vocabulary, SHAPE, 4), vocabulary, rows, options, CPU) for _ in range(2))
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("width", "rate"), [(16, 1.6e-2), (32, 8e-3)])
+def test_a_fresh_model_learns_the_slower_the_wider_it_is(
+    rows: list,  # type: ignore[type-arg]
+    vocabulary: Vocabulary,
+    width: int,
+    rate: float,
+) -> None:
+    model = tiny_model(vocabulary, replace(SHAPE, width=width), 0)
+    trained = finetune(model, vocabulary, rows, FinetuneOptions(epochs=1, batch_tokens=512), CPU)
+    assert trained.options["learning_rate"] == pytest.approx(rate)
 
 
 def test_the_first_stage_moves_only_the_words(rows: list, vocabulary: Vocabulary) -> None:  # type: ignore[type-arg]
