@@ -4,11 +4,12 @@ The order of stages is SimPersona's (arXiv 2605.14205): persona rows are learned
 follows. A model made here from nothing goes through the same two stages, which costs it nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -45,6 +46,10 @@ class Words(Protocol):
 
     def targets(self, ids: Tokens, ignored: int) -> Tokens:
         """Return (B, T): places within ``spoken`` of the ids (B, T) that are learnt, ``ignored`` for the others."""
+        ...
+
+    def stand_ins(self, seen: Set[int]) -> Mapping[int, Sequence[int]]:
+        """Return the ids that mean nearly what an unseen one does, of those whose like was ``seen`` in training."""
         ...
 
 
@@ -147,8 +152,11 @@ def finetune(
     options: FinetuneOptions,
     device: torch.device,
     on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> Finetuned:
     """Train ``model`` in place on token rows (see ``token_rows``) and measure it on a held-out part of them.
+
+    weights  (n,) what each row counts for, 1 on the mean; without them all count alike
 
     ``on_step(done, planned, loss)`` is called after every batch, loss in nats per token. Equal inputs, seed and thread
     count give equal weights. Of a model with frozen parts (``add_low_rank``) the tables' old rows stay as they are too.
@@ -161,6 +169,7 @@ def finetune(
     if len(rows) < 2 * held:
         raise TraceError(f"{len(rows)} sessions are too few to learn from; assign a longer event log.")
     training, held_out = [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
+    counts = np.ones(len(training)) if weights is None else weights[order[held:]]
     batches = [padded_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
@@ -174,7 +183,7 @@ def finetune(
     step = 0
     for epoch in batches:
         for batch in epoch:
-            total, tokens = _loss(model, words, [training[i] for i in batch], device)
+            total, tokens = _loss(model, words, [training[i] for i in batch], device, counts[batch])
             # Divided by a constant: a mean per batch would weigh leaving more in batches of short sessions.
             torch.autograd.backward(total / options.batch_tokens)
             if step < only_rows or adapted:
@@ -185,6 +194,7 @@ def finetune(
             optimiser.zero_grad(set_to_none=True)
             step += 1
             on_step(step, planned, float(total.detach()) / tokens)
+    _lend_rows(model, words.stand_ins({int(word) for row in rows for word in row}))
     figures = {
         "held_out_nats_per_session": held_out_nats(model, words, held_out, device),
         "training_sessions": float(len(training)),
@@ -201,7 +211,7 @@ def held_out_nats(model: Any, words: Words, rows: Sequence[Tokens], device: torc
     model.eval()
     total = 0.0
     for batch in padded_batches(rows, 4_096, np.random.default_rng(0)):
-        loss, _ = _loss(model, words, [rows[i] for i in batch], device)
+        loss, _ = _loss(model, words, [rows[i] for i in batch], device, np.ones(len(batch)))
         total += float(loss)
     return total / len(rows)
 
@@ -218,8 +228,10 @@ def padded_batches(rows: Sequence[Tokens], tokens: int, generator: np.random.Gen
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def _loss(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, int]:
-    """Return the summed loss of what is learnt of the rows, and the number of those tokens."""
+def _loss(
+    model: Any, words: Words, rows: Sequence[Tokens], device: torch.device, weights: npt.NDArray[np.float64]
+) -> tuple[torch.Tensor, int]:
+    """Return the summed loss of what is learnt of the rows, weighed (B,), and the number of those tokens."""
     longest = max(map(len, rows))
     ids = np.full((len(rows), longest), words.pad, np.int64)
     for i, row in enumerate(rows):
@@ -229,10 +241,19 @@ def _loss(model: Any, words: Words, rows: Sequence[Tokens], device: torch.device
     wanted = torch.from_numpy(targets[:, 1:].copy()).to(device)
     # Padding stands at the end, where a causal model's earlier positions do not see it: no mask is needed.
     logits = model(input_ids=inputs[:, :-1], use_cache=False).logits[..., words.spoken]  # (B, T - 1, words)
-    loss = functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+    losses = functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1), ignore_index=_IGNORED, reduction="none"
     )
-    return loss, int((targets != _IGNORED).sum())
+    of_rows = losses.reshape(wanted.shape).sum(dim=1)  # (B,)
+    return of_rows @ torch.from_numpy(weights).to(of_rows), int((targets != _IGNORED).sum())
+
+
+@torch.no_grad()
+def _lend_rows(model: Any, lent: Mapping[int, Sequence[int]]) -> None:
+    """Give words that were never read the mean of what others mean: their own rows are still what chance made them."""
+    table = model.get_input_embeddings().weight
+    for word, others in lent.items():
+        table[word] = table[list(others)].mean(dim=0)
 
 
 def _tables(model: Any) -> set[torch.nn.Parameter]:

@@ -70,7 +70,7 @@ def train_simulator(
     flags = [shops[merchant].capabilities.flags() if recipe.flags else NO_FLAGS for merchant in traces.merchants]
     model = tiny_model(words, recipe.shape, options.seed)
     rows = token_rows(traces, words, flags)
-    trained = finetune(model, words, rows, options, device, on_step)
+    trained = finetune(model, words, rows, options, device, on_step, traces.weights())
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
     again = repertoire(rows, traces.code, words, options.seed)
     differ = len({shop.conditions for shop in shops.values()}) > 1

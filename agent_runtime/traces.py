@@ -68,6 +68,14 @@ class Traces:
         other = start[place] + (place - start[place] + step) % count[place]
         return replace(self.select(order[place]), code=self.code[order[other]])
 
+    def weights(self) -> npt.NDArray[np.float64]:
+        """Return what each session counts for in a training, (n,), 1 on the mean.
+
+        A merchant counts by the square root of its sessions, or the largest would drown what is true of all the others.
+        """
+        own = np.bincount(self.merchant, minlength=len(self.merchants))[self.merchant]
+        return np.asarray(own**-0.5 / np.mean(own**-0.5))
+
     def untyped(self) -> "Traces":
         """Return the traces as a model without persona tokens is taught: everybody is of one type."""
         return replace(self, code=np.zeros_like(self.code))

@@ -8,7 +8,7 @@ where ``p`` is the pause before its action. The flags and the buyer type are giv
 start at ``offset``, so that the same words can be appended to the vocabulary of a larger language model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -137,6 +137,28 @@ class Vocabulary:
         targets = np.where(ids == self.pad, ignored, ids - self.offset)
         targets[:, : self.prompt_length] = ignored
         return targets
+
+    def stand_ins(self, seen: Set[int]) -> dict[int, list[int]]:
+        """Return which seen words an unseen one of a prompt takes its meaning from; see ``finetune``.
+
+        A combination of capabilities takes those that differ from it in the fewest, a finer type the others of its
+        coarse one; a word without any such is left out.
+        """
+        found: dict[int, list[int]] = {}
+        for group, members in enumerate(FLAG_GROUPS):
+            words = [self.id(f"<shop{group}:{bits}>") for bits in range(1 << len(members))]
+            known = [bits for bits, word in enumerate(words) if word in seen]
+            for bits, word in enumerate(words):
+                if known and word not in seen:
+                    fewest = min((bits ^ other).bit_count() for other in known)
+                    found[word] = [words[other] for other in known if (bits ^ other).bit_count() == fewest]
+        siblings: dict[str, list[int]] = {}
+        for path in self.code_paths:
+            siblings.setdefault(path.partition(".")[0], []).append(self.id(f"<{path}>"))
+        for finer in siblings.values():
+            read = [word for word in finer if word in seen]
+            found |= {word: read for word in finer if read and word not in seen}
+        return found
 
     def untyped(self) -> "Vocabulary":
         """Return the words of a model without persona tokens: one type for everybody."""

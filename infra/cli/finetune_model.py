@@ -96,7 +96,7 @@ def train_model(
         def on_step(done: int, planned: int, loss: float) -> None:
             bar.update(task, completed=done, total=planned, description=f"training, {loss:.2f} nats/token")
 
-        result = finetune(model, words, rows, lesson.options, device, on_step)
+        result = finetune(model, words, rows, lesson.options, device, on_step, traces.weights())
     model = merge_low_rank(model)
     fields = {
         "figures": result.figures | {"tokens_per_session": sum(map(len, rows)) / len(rows)},

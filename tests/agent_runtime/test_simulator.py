@@ -86,6 +86,33 @@ def test_the_first_stage_moves_only_the_words(rows: list, vocabulary: Vocabulary
     assert changed == {"model.embed_tokens.weight", "lm_head.weight"}
 
 
+def test_a_row_that_counts_nothing_teaches_nothing(
+    rows: list,  # type: ignore[type-arg]
+    vocabulary: Vocabulary,
+    toy_traces: Traces,
+) -> None:
+    model = tiny_model(vocabulary, SHAPE, 0)
+    before = model.get_input_embeddings().weight.detach().clone()
+    weights = (toy_traces.code != 2).astype(np.float64)
+    options = FinetuneOptions(epochs=1, batch_tokens=512)
+    after = finetune(model, vocabulary, rows, options, CPU, weights=weights).model.get_input_embeddings().weight
+    ignored, learnt = (vocabulary.id(f"<{vocabulary.code_paths[code]}>") for code in (2, 1))
+    assert torch.equal(after[ignored], before[ignored])
+    assert not torch.equal(after[learnt], before[learnt])
+
+
+def test_storefronts_unlike_any_learnt_from_are_told_by_the_nearest(
+    rows: list,  # type: ignore[type-arg]
+    vocabulary: Vocabulary,
+    shop: Shop,
+) -> None:
+    model = tiny_model(vocabulary, SHAPE, 0)
+    table = finetune(model, vocabulary, rows, OPTIONS, CPU).model.get_input_embeddings().weight
+    seen = vocabulary.id(f"<shop3:{shop.capabilities.flags()[3]}>")
+    for bits in range(4):
+        assert torch.equal(table[vocabulary.id(f"<shop3:{bits}>")], table[seen])
+
+
 def test_a_pretrained_model_gets_the_words_appended(tmp_path: Path, rows: list, vocabulary: Vocabulary) -> None:  # type: ignore[type-arg]
     tiny_model(Vocabulary("cb-other", ("c00.f0",)), SHAPE, 1).save_pretrained(tmp_path / "base")
     model, words = extended(base_model(str(tmp_path / "base")), vocabulary)

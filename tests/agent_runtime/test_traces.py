@@ -48,6 +48,13 @@ def test_a_limit_draws_the_same_sessions_by_seed(toy_log: tuple[Path, Path]) -> 
     assert np.array_equal(first.code, again.code)
 
 
+def test_a_merchant_counts_by_the_root_of_its_sessions(toy_traces: Traces) -> None:
+    merchant = np.repeat([0, 1], [16, 4]).astype(np.int32)
+    weights = replace(toy_traces.select(np.arange(20)), merchant=merchant, merchants=("large", "small")).weights()
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[merchant == 0].sum() == pytest.approx(2 * weights[merchant == 1].sum())
+
+
 def test_a_session_too_long_is_told_without_its_leaving(toy_traces: Traces, vocabulary: Vocabulary) -> None:
     count = MAX_EVENTS + 5
     action, pace, trait = np.zeros(count, np.uint8), np.ones(count, np.uint8), np.zeros(1, np.uint8)

@@ -40,6 +40,21 @@ def test_positions_alternate_between_action_and_pause_after_the_traits(vocabular
     ] * 2 + [Kind.ACTION]
 
 
+def test_an_unseen_word_takes_its_meaning_from_the_nearest_seen_ones(vocabulary: Vocabulary) -> None:
+    seen = {vocabulary.id(name) for name in ("<shop0:1>", "<shop0:6>", "<shop1:7>", "<c00>", "<c00.f1>")}
+    lent = {
+        vocabulary.names[word]: [vocabulary.names[other] for other in others]
+        for word, others in vocabulary.stand_ins(seen).items()
+    }
+    assert lent["<shop0:3>"] == ["<shop0:1>"]  # 3 is 1 with another event
+    assert lent["<shop0:0>"] == ["<shop0:1>"] and lent["<shop0:7>"] == ["<shop0:6>"]
+    assert lent["<shop0:2>"] == ["<shop0:6>"] and lent["<shop0:5>"] == ["<shop0:1>"]
+    assert lent["<shop1:0>"] == ["<shop1:7>"]
+    assert lent["<c00.f0>"] == ["<c00.f1>"]
+    # Neither what was seen nor what nothing is known of.
+    assert not lent.keys() & {"<shop0:1>", "<c00>", "<c00.f1>", "<shop2:0>", "<c01>"}
+
+
 def test_a_code_outside_the_codebook_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(ModelError, match="has codes 0 to 2, not 3"):
         vocabulary.prompt(FLAGS, 3)
