@@ -4,6 +4,7 @@ The order of stages is SimPersona's (arXiv 2605.14205): persona rows are learned
 follows. A model made here from nothing goes through the same two stages, which costs it nothing.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from agent_runtime.errors import ModelError, TraceError
 from agent_runtime.vocabulary import Tokens, Vocabulary
 
-#: Learning rate for a model that was pretrained, and for a fresh one of width 64: the wider, the lower, in proportion
-#: (Yang et al. 2021, arXiv 2203.03466, for Adam).
-PRETRAINED_LEARNING_RATE = 2e-4
+#: Passes and learning rate for a model that was pretrained.
+PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE = 3, 2e-4
+#: Learning rate for a fresh model of width 64: the wider, the lower, in proportion (Yang et al. 2021, 2203.03466).
 _FRESH_LEARNING_RATE, _USUAL_WIDTH = 4e-3, 64
+#: Steps that a fresh model takes to learn (docs/log.md), and passes over the rows that this may mean.
+_FRESH_STEPS, _FEWEST_PASSES, _MOST_PASSES = 1_500, 3, 15
 
 _WEIGHT_DECAY = 0.01
 _IGNORED = -100
@@ -67,10 +70,11 @@ class TinyShape:
 class FinetuneOptions:
     """Dials of one training. ``rows_share`` of the steps train the new words' rows alone.
 
+    epochs         passes over the rows; None for as many as a fresh model needs: more of few rows
     learning_rate  the highest on the way; None for what suits a fresh model of its width
     """
 
-    epochs: int = 3
+    epochs: int | None = None
     batch_tokens: int = 2_048
     learning_rate: float | None = None
     rows_share: float = 0.1
@@ -170,7 +174,10 @@ def finetune(
         raise TraceError(f"{len(rows)} sessions are too few to learn from; assign a longer event log.")
     training, held_out = [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
     counts = np.ones(len(training)) if weights is None else weights[order[held:]]
-    batches = [padded_batches(training, options.batch_tokens, generator) for _ in range(options.epochs)]
+    batches = [padded_batches(training, options.batch_tokens, generator)]
+    needed = math.ceil(_FRESH_STEPS / len(batches[0]))
+    passes = options.epochs or min(max(needed, _FEWEST_PASSES), _MOST_PASSES)
+    batches += [padded_batches(training, options.batch_tokens, generator) for _ in range(passes - 1)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
     adapted = not all(parameter.requires_grad for parameter in model.parameters())
@@ -202,7 +209,7 @@ def finetune(
         "steps": float(planned),
         "parameters": float(sum(p.numel() for p in model.parameters())),
     }
-    return Finetuned(model.eval(), figures, asdict(options) | {"learning_rate": rate})
+    return Finetuned(model.eval(), figures, asdict(options) | {"epochs": passes, "learning_rate": rate})
 
 
 @torch.no_grad()

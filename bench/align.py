@@ -47,7 +47,7 @@ class AlignBench:
     merchants, buyers    to train on; these drift, promote and are visited by bots as ``generate`` makes them
     held_out, held_out_buyers  to be judged on: without planted drifts, so that past and future halves can agree
     least_sessions       a storefront with fewer is left out, and counted
-    encoder_epochs, epochs  passes of the encoder's and the simulators' training
+    encoder_epochs, epochs  passes of the encoder's and the simulators' training; None for the simulators' usual ones
     processes            storefronts compared, and simulators trained, at the same time
     """
 
@@ -60,14 +60,14 @@ class AlignBench:
     world_seed: int = 5
     seed: int = 0
     encoder_epochs: int = 12
-    epochs: int = 3
+    epochs: int | None = None
     processes: int = 2
     device: str = "cpu"
 
     @property
     def training(self) -> str:
         """What distinguishes two trainings on the same log."""
-        return f"seed-{self.seed}-{self.encoder_epochs}-{self.epochs}"
+        return f"seed-{self.seed}-{self.encoder_epochs}-{self.epochs or 'usual'}"
 
 
 def bench_align(

@@ -26,7 +26,6 @@ class SimulatedWorldPlan:
     held_out_buyers: int = 1_000
     hours: float = 168.0
     encoder_epochs: int = 8
-    epochs: int = 3
     world_seed: int = 5
     seed: int = 0
 
@@ -71,7 +70,7 @@ def make_simulated_world(folder: Path, plan: SimulatedWorldPlan, say: Callable[[
         command("assign", "--events", world.training, "--encoder", world.encoder, "--out", assigned)
         command(
             "finetune", "--events", world.training, "--assignments", assigned, "--encoder", world.encoder,
-            "--out", world.simulator, "--epochs", plan.epochs, "--seed", plan.seed,
+            "--out", world.simulator, "--seed", plan.seed,
         )  # fmt: skip
     return world
 

@@ -18,7 +18,10 @@ def align(
         int, typer.Option(min=20, help="A held-out storefront with fewer sessions is left out.")
     ] = 2_000,
     derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions for each simulator.")] = 3,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the sessions for each simulator; by default as finetune takes them."),
+    ] = None,
     adapter_sessions: Annotated[
         int | None,
         typer.Option(

@@ -46,7 +46,9 @@ def finetune(
     export: Annotated[
         Path | None, typer.Option(help="Also write the sessions to this file as JSON lines in chat format.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the sessions.")] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the sessions; by default three, or more of few sessions.")
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(help="Peak learning rate; by default what suits a fresh model of its width, or a pretrained one."),

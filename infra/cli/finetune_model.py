@@ -12,6 +12,7 @@ from rich.progress import Progress
 from agent_runtime.chat import conversations
 from agent_runtime.errors import ModelError
 from agent_runtime.finetune import (
+    PRETRAINED_EPOCHS,
     PRETRAINED_LEARNING_RATE,
     FinetuneOptions,
     Words,
@@ -44,7 +45,7 @@ class Lesson:
     width: int
     layers: int
     lora: int | None
-    epochs: int
+    epochs: int | None
     learning_rate: float | None
     seed: int
     device: str
@@ -53,8 +54,8 @@ class Lesson:
     @property
     def options(self) -> FinetuneOptions:
         """The dials of the training."""
-        usual = PRETRAINED_LEARNING_RATE if self.base else None
-        return FinetuneOptions(epochs=self.epochs, seed=self.seed, learning_rate=self.learning_rate or usual)
+        epochs, rate = (PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE) if self.base else (None, None)
+        return FinetuneOptions(epochs=self.epochs or epochs, seed=self.seed, learning_rate=self.learning_rate or rate)
 
 
 def check_lesson(lesson: Lesson) -> None:

@@ -77,6 +77,12 @@ def test_a_fresh_model_learns_the_slower_the_wider_it_is(
     assert trained.options["learning_rate"] == pytest.approx(rate)
 
 
+def test_few_sessions_are_read_more_often(rows: list, vocabulary: Vocabulary) -> None:  # type: ignore[type-arg]
+    trained = finetune(tiny_model(vocabulary, SHAPE, 0), vocabulary, rows, FinetuneOptions(batch_tokens=512), CPU)
+    assert trained.options["epochs"] == 15
+    assert trained.figures["steps"] % 15 == 0
+
+
 def test_the_first_stage_moves_only_the_words(rows: list, vocabulary: Vocabulary) -> None:  # type: ignore[type-arg]
     model = tiny_model(vocabulary, SHAPE, 0)
     before = {name: value.clone() for name, value in model.state_dict().items()}
