@@ -20,7 +20,8 @@ from agent_runtime.vocabulary import Tokens, Vocabulary
 
 #: Passes and learning rate for a model that was pretrained.
 PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE = 3, 2e-4
-#: Learning rate for a fresh model of width 64: the wider, the lower, in proportion (Yang et al. 2021, 2203.03466).
+#: Learning rate for a fresh model of this width: the wider, the lower, in proportion (Yang et al. 2021, arXiv
+#: 2203.03466).
 _FRESH_LEARNING_RATE, _USUAL_WIDTH = 4e-3, 64
 #: Steps that a fresh model takes to learn (docs/log.md), and passes over the rows that this may mean.
 _FRESH_STEPS, _FEWEST_PASSES, _MOST_PASSES = 1_500, 3, 15
@@ -201,7 +202,7 @@ def finetune(
             optimiser.zero_grad(set_to_none=True)
             step += 1
             on_step(step, planned, float(total.detach()) / tokens)
-    _lend_rows(model, words.stand_ins({int(word) for row in rows for word in row}))
+    _lend_rows(model, words.stand_ins(set(np.unique(np.concatenate(training)).tolist())))
     figures = {
         "held_out_nats_per_session": held_out_nats(model, words, held_out, device),
         "training_sessions": float(len(training)),

@@ -121,10 +121,8 @@ def quotas(mix: Mix, buyers: int, seed: int) -> I32:
 def sampled(mix: Mix, agents: I64, seed: int) -> I32:
     """Return the buyer type of each agent, (n,) int32, drawn independently: for shoppers who come one by one."""
     codes = np.array(sorted(mix.weights), np.int32)
-    heap: npt.NDArray[np.float64] = np.cumsum([mix.weights[int(code)] for code in codes])
-    at = draws(seed, agents, 0, Purpose.PERSONA) * heap[-1]
-    places = np.minimum(np.searchsorted(heap, at, side="right"), len(codes) - 1)
-    return np.asarray(codes[places], np.int32)
+    shares = np.array([mix.weights[int(code)] for code in codes])
+    return np.asarray(codes[drawn(np.broadcast_to(shares, (len(agents), len(codes))), agents, seed)], np.int32)
 
 
 def drawn(chances: npt.NDArray[np.float64], agents: I64, seed: int) -> I32:

@@ -39,6 +39,11 @@ class Crowd:
     seed: int
     gap_ms: int
 
+    @property
+    def rounds(self) -> int:
+        """How often both storefronts are played: once, where there are no answers to be in doubt of."""
+        return 1 if self.response is None else ROUNDS
+
 
 def crowd_of(
     backend: Backend | Rowwise,
@@ -94,7 +99,7 @@ def outcomes_of(crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int
     if told is None:
         return [outcomes(visit(crowd, shop, delay_ms, done))]
     rounds = []
-    for turn in range(ROUNDS):
+    for turn in range(crowd.rounds):
         answers = told.drawn(crowd.seed + 1 + turn // 2, mirrored=turn % 2 == 1)
         one = replace(crowd, response=answers, seed=crowd.seed + turn)
         rounds.append(outcomes(visit(one, shop, delay_ms, done)))
@@ -103,7 +108,7 @@ def outcomes_of(crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int
 
 def visits_of(crowd: Crowd) -> int:
     """Return how many sessions it takes to try one variant on a crowd."""
-    return 2 * len(crowd.codes) * (1 if crowd.response is None else ROUNDS)
+    return 2 * len(crowd.codes) * crowd.rounds
 
 
 def try_variant(

@@ -54,10 +54,9 @@ def run_variant(
         task = bar.add_task(f"buyers at {shop.merchant_id}", total=visits_of(crowd))
         found = try_variant(crowd, shop, variant, done=lambda count: bar.advance(task, count))
     title = f"{variant.name} at {shop.merchant_id}"
-    rounds = visits_of(crowd) // (2 * plan.buyers)
     facts = (
         f"{variant.words()}. {plan.buyers:,} simulated shoppers, each in both storefronts with the same random "
-        f"numbers, {'once' if rounds == 1 else f'{rounds} times'} (seed {plan.seed}); mix of codebook "
+        f"numbers, {'once' if crowd.rounds == 1 else f'{crowd.rounds} times'} (seed {plan.seed}); mix of codebook "
         f"{plan.mix.codebook_version}, simulator {plan.simulator_version}."
     )
     _print(title, found, names, shop.currency)
