@@ -23,8 +23,12 @@ PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE = 3, 2e-4
 #: Learning rate for a fresh model of this width: the wider, the lower, in proportion (Yang et al. 2021, arXiv
 #: 2203.03466).
 _FRESH_LEARNING_RATE, _USUAL_WIDTH = 4e-3, 64
-#: Steps that a fresh model takes to learn (docs/log.md), and passes over the rows that this may mean.
-_FRESH_STEPS, _FEWEST_PASSES, _MOST_PASSES = 1_500, 3, 15
+#: Share of that rate at which a model goes on that has learnt by it.
+_GOING_ON_RATE = 0.5
+#: Steps that a fresh model takes to learn, and one that goes on (docs/log.md), and the most passes this may mean.
+_FRESH_STEPS, _FRESH_PASSES = 1_500, 15
+_GOING_ON_STEPS, _GOING_ON_PASSES = 300, 50
+_FEWEST_PASSES = 3
 
 _WEIGHT_DECAY = 0.01
 _IGNORED = -100
@@ -71,8 +75,9 @@ class TinyShape:
 class FinetuneOptions:
     """Dials of one training. ``rows_share`` of the steps train the new words' rows alone.
 
-    epochs         passes over the rows; None for as many as a fresh model needs: more of few rows
-    learning_rate  the highest on the way; None for what suits a fresh model of its width
+    epochs         passes over the rows; None for as many as a model made here needs: more of few rows
+    learning_rate  the highest on the way; None for what suits a model made here, of its width
+    goes_on        whether the model has learnt by this before and now reads more: fewer steps, at half the rate
     """
 
     epochs: int | None = None
@@ -83,6 +88,17 @@ class FinetuneOptions:
     held_out_share: float = 0.05
     gradient_limit: float = 5.0
     seed: int = 0
+    goes_on: bool = False
+
+    def passes(self, batches: int) -> int:
+        """Return the passes over rows that make so many batches."""
+        steps, most = (_GOING_ON_STEPS, _GOING_ON_PASSES) if self.goes_on else (_FRESH_STEPS, _FRESH_PASSES)
+        return self.epochs or min(max(math.ceil(steps / batches), _FEWEST_PASSES), most)
+
+    def rate(self, width: int) -> float:
+        """Return the highest learning rate for a model of this width."""
+        share = _GOING_ON_RATE if self.goes_on else 1.0
+        return self.learning_rate or share * _FRESH_LEARNING_RATE * _USUAL_WIDTH / width
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +192,13 @@ def finetune(
     training, held_out = [rows[i] for i in order[held:]], [rows[i] for i in order[:held]]
     counts = np.ones(len(training)) if weights is None else weights[order[held:]]
     batches = [padded_batches(training, options.batch_tokens, generator)]
-    needed = math.ceil(_FRESH_STEPS / len(batches[0]))
-    passes = options.epochs or min(max(needed, _FEWEST_PASSES), _MOST_PASSES)
+    passes = options.passes(len(batches[0]))
     batches += [padded_batches(training, options.batch_tokens, generator) for _ in range(passes - 1)]
     planned = sum(map(len, batches))
     only_rows = int(planned * options.rows_share)
     adapted = not all(parameter.requires_grad for parameter in model.parameters())
     model.to(device).train()
-    rate = options.learning_rate or _FRESH_LEARNING_RATE * _USUAL_WIDTH / model.config.hidden_size
+    rate = options.rate(model.config.hidden_size)
     optimiser = torch.optim.AdamW(_groups(model), lr=rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, rate, total_steps=planned, pct_start=options.warm_up_share
@@ -202,7 +217,8 @@ def finetune(
             optimiser.zero_grad(set_to_none=True)
             step += 1
             on_step(step, planned, float(total.detach()) / tokens)
-    _lend_rows(model, words.stand_ins(set(np.unique(np.concatenate(training)).tolist())))
+    if not options.goes_on:  # else words that were not read now may have been read before
+        _lend_rows(model, words.stand_ins(set(np.unique(np.concatenate(training)).tolist())))
     figures = {
         "held_out_nats_per_session": held_out_nats(model, words, held_out, device),
         "training_sessions": float(len(training)),

@@ -23,6 +23,9 @@ from encoders.serving import Encoder
 from encoders.sessionise import SessionLog, read_sessions
 from schemas.events import I64
 
+#: The copy of the past halves in ``read_held_out``'s scratch folder.
+PAST_FILE = "past.parquet"
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -85,7 +88,7 @@ def read_held_out(
             f"{int(sessions.max(initial=0)):,}); give a longer log or lower --least-sessions."
         )
     splits = {log.merchants[place]: int(np.median(starts[log.merchant == place])) for place in places}
-    past_log = _past_events(events, splits, scratch / "past.parquet")
+    past_log = _past_events(events, splits, scratch / PAST_FILE)
     shops = {shop.merchant_id: shop for shop in observe_shops([past_log], gap_ms)}
     found = []
     for place in places:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,25 @@ class Simulator:
 
         return load_local_model(self.folder / MODEL_FOLDER, self.vocabulary)
 
+    def to_go_on(self, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
+        """Return its language model (of transformers, float32) and its words, to learn more by ``finetune``.
+
+        Raises ModelError when there is none of the compact form, or when its buyer types are not the ``vocabulary``'s.
+        """
+        from agent_runtime.finetune import base_model
+
+        if self.form != COMPACT:
+            raise ModelError(f"{self.folder}: holds no language model of the compact form to go on from.")
+        known = self.vocabulary
+        if known.codebook_version != vocabulary.codebook_version:
+            raise ModelError(
+                f"{self.folder}: knows codebook {known.codebook_version}, the sessions are of "
+                f"{vocabulary.codebook_version}; assign with that encoder."
+            )
+        if known.code_paths != vocabulary.code_paths:
+            raise ModelError(f"{self.folder}: taught buyer types or not, as the new sessions must be; see --untyped.")
+        return base_model(str(self.folder / MODEL_FOLDER)), known
+
     def text_model(self) -> Backend:
         """Return the language model that reads text. Raises ModelError when there is none."""
         self._check(TEXT)
@@ -111,6 +130,10 @@ class Simulator:
             )
         backend = TEXT if self.form == TEXT else LOCAL
         raise ModelError(f"{self.folder}: its language model is of the {self.form} form; choose --backend {backend}.")
+
+    def shops_and(self, observed: Iterable[Shop]) -> list[Shop]:
+        """Return the shops it knows, and those observed, which replace what it knew of them."""
+        return [*(dict(self.shops) | {shop.merchant_id: shop for shop in observed}).values()]
 
     def response(self) -> Response | None:
         """Return what it knows of answers to storefront conditions, None when it was told of none."""
@@ -183,6 +206,11 @@ def write_simulator(
     except OSError as error:
         raise ModelError(f"{folder}: the simulator cannot be written ({error.strerror or error}).") from error
     return version
+
+
+def is_simulator(folder: Path) -> bool:
+    """Whether there is a simulator's folder of this name."""
+    return (folder / MANIFEST_FILE).is_file() and (folder / VOCABULARY_FILE).is_file()
 
 
 def load_simulator(folder: Path) -> Simulator:

@@ -16,7 +16,7 @@ from agent_runtime.markov import fit_markov
 from agent_runtime.replay import repertoire
 from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop
-from agent_runtime.simulator import write_simulator
+from agent_runtime.simulator import Simulator, write_simulator
 from agent_runtime.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 
@@ -55,8 +55,11 @@ def train_simulator(
     device: torch.device,
     on_step: Callable[[int, int, float], None] = lambda done, planned, loss: None,
     answers: Traces | None = None,
+    base: Simulator | None = None,
 ) -> Mapping[str, float]:
     """Train by a recipe, write the simulator's folder and return its figures. Raises as ``finetune``.
+
+    base  of the same recipe: its model goes on to learn (``options.goes_on``), instead of one made from nothing
 
     Where the shops' conditions are told and differ, answers to them are learnt too: from ``answers``, sessions of more
     storefronts than the model is trained on, where they are given.
@@ -68,14 +71,16 @@ def train_simulator(
     if not recipe.typed:
         traces, words = traces.untyped(), vocabulary.untyped()
     flags = [shops[merchant].capabilities.flags() if recipe.flags else NO_FLAGS for merchant in traces.merchants]
-    model = tiny_model(words, recipe.shape, options.seed)
+    model, words = base.to_go_on(words) if base else (tiny_model(words, recipe.shape, options.seed), words)
     rows = token_rows(traces, words, flags)
     trained = finetune(model, words, rows, options, device, on_step, traces.weights())
     fields = {"figures": trained.figures, "options": trained.options, "sessions": len(traces), "seed": options.seed}
     again = repertoire(rows, traces.code, words, options.seed)
     differ = len({shop.conditions for shop in shops.values()}) > 1
     told = traces if answers is None else answers
-    response = learn_response(trained.model, words, told, shops, device) if differ else None
+    kept = base.response() if base else None
+    response = learn_response(trained.model, words, told, shops, device) if differ else kept
     chain = fit_markov(traces, words)
-    write_simulator(folder, words, chain, list(shops.values()), trained.model.cpu(), fields, again, response)
+    known = base.shops_and(shops.values()) if base else list(shops.values())
+    write_simulator(folder, words, chain, known, trained.model.cpu(), fields, again, response)
     return trained.figures

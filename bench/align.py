@@ -15,7 +15,8 @@ from agent_runtime.alignment_pool import Casting, compare_all
 from agent_runtime.alignment_run import AlignmentPlan
 from agent_runtime.alignment_table import AlignmentTable
 from agent_runtime.finetune import FinetuneOptions
-from agent_runtime.held_out import read_held_out, record
+from agent_runtime.gone_on import gone_on
+from agent_runtime.held_out import PAST_FILE, read_held_out, record
 from agent_runtime.shop import observe_shops
 from agent_runtime.simulator import MANIFEST_FILE
 from agent_runtime.simulator_training import RECIPES, train_simulator
@@ -49,6 +50,7 @@ class AlignBench:
     least_sessions       a storefront with fewer is left out, and counted
     encoder_epochs, epochs  passes of the encoder's and the simulators' training; None for the simulators' usual ones
     processes            storefronts compared, and simulators trained, at the same time
+    own_past             whether every simulator then goes on with what the storefronts' past halves show
     """
 
     merchants: int = 60
@@ -63,6 +65,7 @@ class AlignBench:
     epochs: int | None = None
     processes: int = 2
     device: str = "cpu"
+    own_past: bool = False
 
     @property
     def training(self) -> str:
@@ -102,6 +105,8 @@ def bench_align(
     held = read_held_out(
         [held_events], Encoder.load(casting.encoder), plan.gap_ms, casting.max_events, bench.least_sessions, folder
     )
+    if bench.own_past:
+        casting = gone_on(casting, folder / PAST_FILE, folder / f"own-past-{shape}-{bench.training}", plan, say)
     left = len(held)
 
     def done(merchant: str) -> None:

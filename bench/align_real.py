@@ -12,7 +12,8 @@ import numpy as np
 from agent_runtime.alignment_pool import Results, compare_all
 from agent_runtime.alignment_run import AlignmentPlan
 from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.held_out import read_held_out
+from agent_runtime.gone_on import gone_on
+from agent_runtime.held_out import PAST_FILE, read_held_out
 from bench.align import AlignBench, learn, report_of
 from bench.real_logs import read_logs
 from bench.report import Report
@@ -52,6 +53,8 @@ def bench_align_real(
         casting = learn(made, [events[other] for other in logs if other != name], bench, say)
         encoder = Encoder.load(casting.encoder)
         held = read_held_out([path], encoder, plan.gap_ms, casting.max_events, bench.least_sessions, made)
+        if bench.own_past:
+            casting = gone_on(casting, made / PAST_FILE, made / "own-past", plan, say)
         sessions += sum(len(one.future) for one in held)
         results |= compare_all(held, casting, plan, made / "compared", 1, say)
     if not results:

@@ -34,6 +34,9 @@ def align(
     training: Annotated[
         list[Path] | None, typer.Option(help="Event log the simulator was trained on: its sessions are replayed.")
     ] = None,
+    own_past: Annotated[
+        bool, typer.Option("--own-past", help="Let every simulator first go on with the merchants' past halves.")
+    ] = False,
     least_sessions: Annotated[int, typer.Option(min=20, help="A merchant with fewer sessions is left out.")] = 200,
     derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
     processes: Annotated[int, typer.Option(min=1, help="Merchants compared at the same time.")] = 1,
@@ -59,7 +62,8 @@ def align(
     from agent_runtime.alignment_pool import Casting, compare_all, fingerprint
     from agent_runtime.alignment_run import AlignmentPlan
     from agent_runtime.alignment_table import AlignmentTable
-    from agent_runtime.held_out import read_held_out
+    from agent_runtime.gone_on import gone_on
+    from agent_runtime.held_out import PAST_FILE, read_held_out
     from agent_runtime.simulator import check_codebook
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
@@ -91,6 +95,9 @@ def align(
             lambda rows: bar.advance(reading, rows),
         )
         task = bar.add_task("comparing", total=len(held))
+        if own_past:
+            past = Path(name) / PAST_FILE
+            casting = gone_on(casting, past, Path(name), plan, lambda step: bar.update(task, description=step))
         results = compare_all(
             held,
             casting,

@@ -35,6 +35,10 @@ def align(
     real: Annotated[
         bool, typer.Option("--real", help="Hold out each real click log below SIMPERSONA_DATA; generate nothing.")
     ] = False,
+    own_past: Annotated[
+        bool,
+        typer.Option("--own-past", help="Let every simulator go on with what the past halves of the held-out show."),
+    ] = False,
     folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
         ".simpersona/bench-align"
     ),
@@ -60,7 +64,7 @@ def align(
 
     sizes = AlignBench(
         merchants, buyers, held_out, held_out_buyers, hours, least_sessions, world_seed, seed, epochs=epochs,
-        processes=processes, device=device,
+        processes=processes, device=device, own_past=own_past,
     )  # fmt: skip
     most = adapter_sessions or (MOST_SESSIONS if real else AlignmentPlan().adapter_sessions)
     plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most)

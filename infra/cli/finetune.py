@@ -28,7 +28,11 @@ def finetune(
     ] = None,
     encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
     base: Annotated[
-        str | None, typer.Option(help="Causal language model to start from, a name or path; else a small one is made.")
+        str | None,
+        typer.Option(
+            help="Causal language model to start from, a name or path, or a simulator's folder to go on from; "
+            "else a small one is made."
+        ),
     ] = None,
     form: Annotated[
         str, typer.Option(help="compact: words of our own, one token a move; text: a conversation, moves as JSON.")
@@ -67,6 +71,8 @@ def finetune(
     Example: simpersona finetune --events clicks.parquet --assignments assigned.parquet --out .simpersona/simulator
 
     Example: simpersona finetune --events clicks.parquet --assignments assigned.parquet --out buyers --form text
+
+    Example: simpersona finetune --events own.parquet --assignments own-assigned.parquet --base buyers --out own
     """
     from rich.console import Console
 
@@ -74,7 +80,7 @@ def finetune(
     from agent_runtime.markov import fit_markov
     from agent_runtime.replay import repertoire
     from agent_runtime.shop import observe_shops, under_conditions
-    from agent_runtime.simulator import TEXT, check_target, write_simulator
+    from agent_runtime.simulator import TEXT, check_target, is_simulator, load_simulator, write_simulator
     from agent_runtime.traces import read_traces, token_rows
     from agent_runtime.vocabulary import Vocabulary
     from encoders.event_log import count_rows
@@ -89,10 +95,13 @@ def finetune(
         )
     if storefronts and form == TEXT:
         raise ModelError("--storefronts: answers to conditions are learnt by the compact form; leave out --form text.")
+    learner = None
     if not scripted_only:
+        if base is not None and is_simulator(Path(base)):
+            learner = load_simulator(Path(base))
         from infra.cli.finetune_model import Lesson, check_lesson, response_of, train_model
 
-        lesson = Lesson(form, base, width, layers, lora, epochs, learning_rate, seed, device, threads)
+        lesson = Lesson(form, base, learner, width, layers, lora, epochs, learning_rate, seed, device, threads)
         check_lesson(lesson)
     known = Encoder.load(encoder or settings().encoder)
     console = Console(stderr=True)
@@ -118,7 +127,8 @@ def finetune(
     flags_of = {shop.merchant_id: shop.capabilities.flags() for shop in shops}
     nothing = tuple(0 for _ in next(iter(flags_of.values())))
     flags = [flags_of.get(merchant, nothing) for merchant in traces.merchants]
-    model, response, fields = None, None, _provenance(traces, seed, base)
+    model, response = None, learner.response() if learner else None
+    fields = _provenance(traces, seed, learner.version if learner else base)
     if not scripted_only:
         model, vocabulary, trained = train_model(lesson, vocabulary, traces, shops, flags, _progress(console))
         fields |= trained
@@ -128,6 +138,8 @@ def finetune(
         fields["figures"] = {"training_sessions": float(len(traces))}
     again = repertoire(token_rows(traces, vocabulary, flags), traces.code, vocabulary, seed)
     chain = fit_markov(traces, vocabulary)
+    if learner is not None:
+        shops = learner.shops_and(shops)
     version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response, form)
     _report(out, version, fields)
     if json_file is not None:

@@ -26,7 +26,7 @@ from agent_runtime.low_rank import add_low_rank, merge_low_rank
 from agent_runtime.response import Response
 from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop
-from agent_runtime.simulator import COMPACT, TEXT
+from agent_runtime.simulator import COMPACT, TEXT, Simulator
 from agent_runtime.text_form import TextForm
 from agent_runtime.text_training import TextPair, extended_text_model, small_text_model
 from agent_runtime.traces import Traces, token_rows
@@ -38,10 +38,15 @@ _TOKENIZER_SESSIONS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What the command line asks for. ``base`` a pretrained model's name or path, else one of ``width`` is made."""
+    """What the command line asks for.
+
+    base     a pretrained model's name or path, else one of ``width`` is made
+    learner  the simulator that goes on to learn, in place of either
+    """
 
     form: str
     base: str | None
+    learner: Simulator | None
     width: int
     layers: int
     lora: int | None
@@ -54,8 +59,14 @@ class Lesson:
     @property
     def options(self) -> FinetuneOptions:
         """The dials of the training."""
-        epochs, rate = (PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE) if self.base else (None, None)
-        return FinetuneOptions(epochs=self.epochs or epochs, seed=self.seed, learning_rate=self.learning_rate or rate)
+        pretrained = self.base is not None and self.learner is None
+        epochs, rate = (PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE) if pretrained else (None, None)
+        return FinetuneOptions(
+            epochs=self.epochs or epochs,
+            learning_rate=self.learning_rate or rate,
+            seed=self.seed,
+            goes_on=self.learner is not None,
+        )
 
 
 def check_lesson(lesson: Lesson) -> None:
@@ -64,6 +75,8 @@ def check_lesson(lesson: Lesson) -> None:
         raise ModelError(f"--form {lesson.form}: not known; choose {COMPACT} or {TEXT}.")
     if lesson.lora is not None and lesson.base is None:
         raise ModelError("--lora spares a large model's weights; name one with --base, or leave it out.")
+    if lesson.learner is not None and lesson.form == TEXT:
+        raise ModelError(f"--base {lesson.base}: a simulator goes on in the compact form; leave out --form text.")
     if lesson.device not in ("auto", "cpu", "cuda"):
         raise ModelError(f"--device {lesson.device}: not known; choose cpu, cuda or auto.")
     if lesson.device == "cuda" and not torch.cuda.is_available():
@@ -109,6 +122,8 @@ def train_model(
 
 
 def _compact_model(lesson: Lesson, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
+    if lesson.learner is not None:
+        return lesson.learner.to_go_on(vocabulary)
     if lesson.base is None:
         return tiny_model(vocabulary, shape_of(lesson.width, lesson.layers), lesson.seed), vocabulary
     return extended(base_model(lesson.base), vocabulary)
