@@ -9,8 +9,6 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent_runtime.alignment_pool import Casting
-    from agent_runtime.alignment_run import AlignmentPlan
     from agent_runtime.alignment_table import AlignmentTable, Estimate
 
 app = typer.Typer()
@@ -107,33 +105,30 @@ def align(
             lambda step: bar.update(task, description=step),
             lambda merchant: bar.advance(task),
         )
+        compared = fingerprint(casting, plan)
     table = AlignmentTable(results, seed)
     if record:
-        _record(casting, plan, results, table)
+        _record(compared, results, table)
     _report(table, len(held))
     if json_file is not None:
-        found = {"comparison": fingerprint(casting, plan), "merchants": results, "means": _means(table)}
+        found = {"comparison": compared, "merchants": results, "means": _means(table)}
         json_file.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _record(
-    casting: "Casting",
-    plan: "AlignmentPlan",
-    results: "Mapping[str, Mapping[str, Mapping[str, float]]]",
-    table: "AlignmentTable",
+    comparison: str, results: "Mapping[str, Mapping[str, Mapping[str, float]]]", table: "AlignmentTable"
 ) -> None:
     """Write the crowd's own figures, with their floors, under a name made from what was compared."""
     import hashlib
     import time
 
-    from agent_runtime.alignment_pool import fingerprint
     from agent_runtime.alignment_run import OURS
     from agent_runtime.alignment_scores import measured_of, score_rows
     from schemas.settings import settings
     from streams.sink import Sink
     from streams.store import Store
 
-    compared = json.dumps([fingerprint(casting, plan), sorted(results)], sort_keys=True, default=str)
+    compared = json.dumps([comparison, sorted(results)], sort_keys=True, default=str)
     run_id = f"align-{hashlib.sha256(compared.encode()).hexdigest()[:12]}"
     store = Store(settings().clickhouse)
     try:

@@ -14,7 +14,9 @@ from agent_runtime.shop import Product, Shop
 from agent_runtime.traces import Traces, read_traces
 from agent_runtime.vocabulary import Vocabulary
 from encoders.event_log import ARROW_SCHEMA, EventLogWriter
+from encoders.serving import Encoder
 from schemas.taxonomy import EVENT_CODES
+from tests.untrained import write_untrained
 
 START_MS = 1_764_000_000_000  # Monday 24 November 2025, 16:00 UTC
 MINUTE_MS = 60_000
@@ -127,3 +129,16 @@ def toy_traces(toy_log: tuple[Path, Path]) -> Traces:
 def chain(toy_traces: Traces, vocabulary: Vocabulary) -> MarkovChain:
     """The scripted chain of the toy log."""
     return fit_markov(toy_traces, vocabulary)
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory, toy_log: tuple[Path, Path]) -> list[str]:
+    """What ``finetune`` is told of the toy log: its sessions with types of an encoder that exists."""
+    folder = tmp_path_factory.mktemp("taught")
+    version = Encoder.load(write_untrained(folder / "encoder", 1)).version
+    table = pq.read_table(toy_log[1])
+    place = table.schema.get_field_index("codebook_version")
+    assigned = table.set_column(place, "codebook_version", pa.array([version] * len(table)))
+    pq.write_table(assigned, folder / "assigned.parquet")
+    named = {"--events": toy_log[0], "--assignments": folder / "assigned.parquet", "--encoder": folder / "encoder"}
+    return ["finetune", *(str(word) for pair in named.items() for word in pair)]

@@ -119,6 +119,28 @@ def test_storefronts_unlike_any_learnt_from_are_told_by_the_nearest(
         assert torch.equal(table[vocabulary.id(f"<shop3:{bits}>")], table[seen])
 
 
+def test_who_goes_on_keeps_what_other_storefronts_taught(
+    folder: Path,
+    rows: list,  # type: ignore[type-arg]
+    vocabulary: Vocabulary,
+) -> None:
+    model, words = load_simulator(folder).to_go_on(vocabulary)
+    unseen = vocabulary.id("<shop3:1>")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = finetune(model, words, rows, replace(OPTIONS, learning_rate=None, goes_on=True), CPU)
+    table = model.get_input_embeddings().weight
+    assert trained.options["learning_rate"] == pytest.approx(0.5 * 1.6e-2)
+    assert torch.equal(table[unseen], before["model.embed_tokens.weight"][unseen])
+    assert all(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("batches", "fresh", "more"), [(1, 15, 50), (20, 15, 15), (150, 10, 3), (2_000, 3, 3)])
+def test_passes_make_the_steps_that_a_model_needs(batches: int, fresh: int, more: int) -> None:
+    assert FinetuneOptions().passes(batches) == fresh
+    assert FinetuneOptions(goes_on=True).passes(batches) == more
+    assert FinetuneOptions(epochs=2, goes_on=True).passes(batches) == 2
+
+
 def test_a_pretrained_model_gets_the_words_appended(tmp_path: Path, rows: list, vocabulary: Vocabulary) -> None:  # type: ignore[type-arg]
     tiny_model(Vocabulary("cb-other", ("c00.f0",)), SHAPE, 1).save_pretrained(tmp_path / "base")
     model, words = extended(base_model(str(tmp_path / "base")), vocabulary)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,24 +11,9 @@ from agent_runtime.simulation import Plan, shop_hash
 from agent_runtime.simulator import MARKOV, REPLAY, TEXT, load_simulator
 from agent_runtime.text_model import load_text_model
 from bench.simulate import backends_of, measure
-from encoders.serving import Encoder
 from infra.cli.main import main
-from tests.untrained import write_untrained
 
 SMALL = ["--form", "text", "--width", "16", "--layers", "1", "--epochs", "1"]
-
-
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory, toy_log: tuple[Path, Path]) -> list[str]:
-    """What ``finetune`` is told of the toy log: its sessions with types of an encoder that exists."""
-    folder = tmp_path_factory.mktemp("taught")
-    version = Encoder.load(write_untrained(folder / "encoder", 1)).version
-    table = pq.read_table(toy_log[1])
-    place = table.schema.get_field_index("codebook_version")
-    assigned = table.set_column(place, "codebook_version", pa.array([version] * len(table)))
-    pq.write_table(assigned, folder / "assigned.parquet")
-    named = {"--events": toy_log[0], "--assignments": folder / "assigned.parquet", "--encoder": folder / "encoder"}
-    return ["finetune", *(str(word) for pair in named.items() for word in pair)]
 
 
 @pytest.fixture(scope="module")
