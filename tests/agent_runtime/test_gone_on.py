@@ -6,16 +6,9 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.simulator import load_simulator
-from infra.cli.main import main
+from tests.commands import ends
 
 SMALL = ["--width", "16", "--layers", "1", "--epochs", "1"]
-
-
-def ends(code: int, arguments: list[str]) -> None:
-    """Run the command line and expect this exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert (ended.value.code or 0) == code
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from agent_runtime.simulation import Plan, shop_hash
 from agent_runtime.simulator import MARKOV, REPLAY, TEXT, load_simulator
 from agent_runtime.text_model import load_text_model
 from bench.simulate import backends_of, measure
-from infra.cli.main import main
+from tests.commands import ends
 
 SMALL = ["--form", "text", "--width", "16", "--layers", "1", "--epochs", "1"]
 
@@ -21,13 +21,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, taught: list[str]) -> Path:
     target = tmp_path_factory.mktemp("made") / "simulator"
     ends(0, [*taught, "--out", str(target), *SMALL])
     return target
-
-
-def ends(code: int, arguments: list[str]) -> None:
-    """Run the command line and expect this exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert (ended.value.code or 0) == code
 
 
 def test_a_run_is_repeated_from_its_manifest(folder: Path, tmp_path: Path) -> None:
