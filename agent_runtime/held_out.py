@@ -3,7 +3,7 @@
 Everything a simulation may know of a merchant comes from the past: its mix, its storefront, its adapter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +72,11 @@ def read_held_out(
     least_sessions: int,
     scratch: Path,
     progress: Callable[[int], None] = lambda _: None,
+    cuts: Mapping[str, int] | None = None,
 ) -> list[HeldOut]:
     """Return the storefronts of event logs that have at least ``least_sessions`` sessions, ordered by merchant id.
+
+    cuts  merchant -> when its future begins (Unix ms), instead of the median start of its sessions
 
     ``scratch`` is an existing folder for a copy of the past halves. ``progress`` is told the rows of every batch read.
     Raises EventLogError or TrainingDataError on a bad log, TraceError when no merchant has enough sessions.
@@ -88,6 +91,7 @@ def read_held_out(
             f"{int(sessions.max(initial=0)):,}); give a longer log or lower --least-sessions."
         )
     splits = {log.merchants[place]: int(np.median(starts[log.merchant == place])) for place in places}
+    splits |= {merchant: cut for merchant, cut in (cuts or {}).items() if merchant in splits}
     past_log = _past_events(events, splits, scratch / PAST_FILE)
     shops = {shop.merchant_id: shop for shop in observe_shops([past_log], gap_ms)}
     found = []

@@ -68,6 +68,11 @@ class AlignBench:
     own_past: bool = False
 
     @property
+    def world(self) -> str:
+        """What distinguishes the merchants to train on."""
+        return f"{self.merchants}x{self.buyers}-{self.hours:g}h-world-{self.world_seed}"
+
+    @property
     def training(self) -> str:
         """What distinguishes two trainings on the same log."""
         return f"seed-{self.seed}-{self.encoder_epochs}-{self.epochs or 'usual'}"
@@ -80,14 +85,8 @@ def bench_align(
 
     Raises GeneratorError, TrainingDataError or TraceError on sizes that make no sense.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shape = f"{bench.merchants}x{bench.buyers}-{bench.hours:g}h-world-{bench.world_seed}"
-    training = _events(
-        folder / f"training-{shape}.parquet",
-        GeneratorRun(bench.merchants, bench.buyers, bench.hours, bench.world_seed, START_MS),
-        say,
-    )
-    held_events = _events(
+    casting = learn_world(folder, bench, say)
+    held_events = generated(
         folder / f"held-out-{bench.held_out}x{bench.held_out_buyers}-{bench.hours:g}h-world-{bench.world_seed}.parquet",
         GeneratorRun(
             bench.held_out,
@@ -100,13 +99,12 @@ def bench_align(
         ),
         say,
     )
-    casting = learn(folder / f"trained-{shape}-{bench.training}", (training,), bench, say)
     say("reading the held-out storefronts")
     held = read_held_out(
         [held_events], Encoder.load(casting.encoder), plan.gap_ms, casting.max_events, bench.least_sessions, folder
     )
     if bench.own_past:
-        casting = gone_on(casting, folder / PAST_FILE, folder / f"own-past-{shape}-{bench.training}", plan, say)
+        casting = gone_on(casting, folder / PAST_FILE, folder / f"own-past-{bench.world}-{bench.training}", plan, say)
     left = len(held)
 
     def done(merchant: str) -> None:
@@ -116,6 +114,17 @@ def bench_align(
 
     table = AlignmentTable(compare_all(held, casting, plan, folder / "compared", bench.processes, say, done))
     return report_of(table, len(held), sum(len(one.future) for one in held)), table
+
+
+def learn_world(folder: Path, bench: AlignBench, say: Callable[[str], None]) -> Casting:
+    """Generate the merchants to train on and train, as far as ``folder`` does not hold it; return who plays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    training = generated(
+        folder / f"training-{bench.world}.parquet",
+        GeneratorRun(bench.merchants, bench.buyers, bench.hours, bench.world_seed, START_MS),
+        say,
+    )
+    return learn(folder / f"trained-{bench.world}-{bench.training}", (training,), bench, say)
 
 
 def learn(made: Path, events: Sequence[Path], bench: AlignBench, say: Callable[[str], None]) -> Casting:
@@ -133,7 +142,8 @@ def learn(made: Path, events: Sequence[Path], bench: AlignBench, say: Callable[[
     return Casting(made / ENCODER, folders[PERSONA], untyped, folders[EARLIER], tuple(events), dials.session_max_events)
 
 
-def _events(path: Path, run: GeneratorRun, say: Callable[[str], None]) -> Path:
+def generated(path: Path, run: GeneratorRun, say: Callable[[str], None]) -> Path:
+    """Return ``path``, an event log with its sidecars, which is generated when it is not there."""
     if not path.exists():
         say(f"generating {run.merchants} merchants")
         generate(run, path, path.with_suffix(".truth.parquet"), lambda done, total: None)

@@ -39,6 +39,10 @@ def align(
         bool,
         typer.Option("--own-past", help="Let every simulator go on with what the past halves of the held-out show."),
     ] = False,
+    drifted: Annotated[
+        int,
+        typer.Option(min=0, help="Judge on so many storefronts whose mix of buyers changes at once, by what was seen."),
+    ] = 0,
     folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
         ".simpersona/bench-align"
     ),
@@ -58,6 +62,7 @@ def align(
     from agent_runtime.adapter import MOST_SESSIONS
     from agent_runtime.alignment_run import AlignmentPlan
     from bench.align import AlignBench, bench_align
+    from bench.align_drift import bench_align_drift
     from bench.align_real import bench_align_real
     from bench.align_targets import targets_table
     from schemas.settings import settings
@@ -68,6 +73,9 @@ def align(
     )  # fmt: skip
     most = adapter_sessions or (MOST_SESSIONS if real else AlignmentPlan().adapter_sessions)
     plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most)
+    if drifted:
+        show("align", bench_align_drift(folder, sizes, drifted, plan, steps()), json_file)
+        return
     if real:
         report, table = bench_align_real(folder / "real", settings().data, sizes, plan, steps())
     else:

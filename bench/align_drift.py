@@ -1,0 +1,130 @@
+"""What following a drift is worth: storefronts whose mix of buyers changes at once, peopled by those who know and not.
+
+Everything about a storefront was learnt before its drift. After it some sessions are seen, and the sessions behind
+those are what the simulated ones are held to.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from agent_runtime.alignment import measures
+from agent_runtime.alignment_pool import Stage
+from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures
+from agent_runtime.alignment_table import AlignmentTable, Estimate
+from agent_runtime.behaviour import of_played
+from agent_runtime.held_out import HeldOut, Recorded, read_held_out, record
+from agent_runtime.population import quotas
+from agent_runtime.rollout import Span
+from agent_runtime.yardsticks import mix_of
+from bench.align import FIRST_HELD_OUT, START_MS, AlignBench, generated, learn_world
+from bench.report import Report
+from encoders.generator.drifts import SCHEDULE
+from encoders.generator.run import GeneratorRun
+from encoders.serving import Encoder
+from schemas.events import I64
+
+#: Sessions since the drift that are known; what is foretold lies behind the most.
+SEEN = (50, 100, 200, 400)
+#: The same in a name: nothing has been seen of the drift.
+BEFORE = 0
+MEASURES = ("ara_g", "conversion", "depth_w1")
+
+
+@dataclass(frozen=True, slots=True)
+class DriftedStorefront:
+    """``known`` is all of the time before the drift, and as its future what lies behind ``seen``, in order of time."""
+
+    known: HeldOut
+    seen: Recorded
+
+
+def bench_align_drift(
+    folder: Path, bench: AlignBench, storefronts: int, plan: AlignmentPlan, say: Callable[[str], None]
+) -> Report:
+    """Make what is missing in ``folder``, people every storefront before and after, and return the figures."""
+    casting = learn_world(folder, bench, say)
+    stage = Stage(replace(casting, training=(), earlier=None), plan)
+    results = {}
+    for place in range(storefronts):
+        one = storefront(folder, bench, place, plan, stage.cast.encoder, casting.max_events, say)
+        results[one.known.merchant_id] = compared(one, stage.cast, plan)
+        say(f"{one.known.merchant_id} compared, {storefronts - place - 1} to go")
+    return _report(AlignmentTable(results), storefronts)
+
+
+def storefront(
+    folder: Path,
+    bench: AlignBench,
+    place: int,
+    plan: AlignmentPlan,
+    encoder: Encoder,
+    max_events: int,
+    say: Callable[[str], None],
+    most: int = max(SEEN),
+) -> DriftedStorefront:
+    """Return the place-th of the held-out storefronts whose mix changes suddenly, ``most`` sessions seen since."""
+    number = FIRST_HELD_OUT + SCHEDULE.index("sudden") + len(SCHEDULE) * place
+    path = folder / f"drifted-{number}-{bench.held_out_buyers}-{bench.hours:g}h-world-{bench.world_seed}.parquet"
+    generated(path, GeneratorRun(1, bench.held_out_buyers, bench.hours, bench.world_seed, START_MS, number), say)
+    (drift,) = json.loads(path.with_suffix(".truth.json").read_text())["drifts"]
+    cuts = {drift["merchant_id"]: drift["at_ms"]}
+    (held,) = read_held_out([path], encoder, plan.gap_ms, max_events, 1, folder, cuts=cuts)
+    log = held.future.log
+    order = _in_time(held.future)
+    first, rest = order[:most], order[most:]
+    seen, future = record(log.select(np.sort(first)), encoder), record(log.select(np.sort(rest)), encoder)
+    begin = int(log.events["t"][log.starts[rest[0]]])
+    return DriftedStorefront(replace(held, future=future, span=Span(begin, held.span.end_ms)), seen)
+
+
+def _in_time(sessions: Recorded) -> I64:
+    """Return the rows by when the sessions began; otherwise they are ordered by buyer."""
+    return np.argsort(sessions.log.events["t"][sessions.log.starts], kind="stable")
+
+
+def compared(one: DriftedStorefront, cast: Cast, plan: AlignmentPlan, seen: Sequence[int] = SEEN) -> dict[str, Figures]:
+    """Return condition -> measure -> value: real sessions, personas and none, by how many have been ``seen``."""
+    comparison = Comparison(one.known, cast, plan)
+    real, size = comparison.future, comparison.size
+    nobody, without = np.zeros(size, np.int32), cast.others["no_persona"]
+    before = comparison.adapter("persona", cast.persona)
+    figures: dict[str, Figures] = {}
+    order = _in_time(one.seen)
+    for count in (BEFORE, *seen):
+        sessions = one.known.past if count == BEFORE else one.seen
+        rows = np.arange(len(sessions)) if count == BEFORE else np.sort(order[:count])
+        traces = sessions.traces.select(rows)
+        mix = mix_of(one.known.merchant_id, cast.encoder.version, traces.code, one.known.span.start_ms)
+        own = comparison.adapter("no_persona", without, traces)
+        figures[f"real_{count}"] = measures(real, sessions.behaviour.select(rows))
+        crowd = comparison.played(cast.persona, quotas(mix, size, plan.seed), before)
+        figures[f"persona_{count}"] = measures(real, of_played(crowd))
+        figures[f"no_persona_{count}"] = measures(real, of_played(comparison.played(without, nobody, own)))
+    return figures
+
+
+def _report(table: AlignmentTable, storefronts: int) -> Report:
+    """Return every mean with its interval, and how far personas are above none that have seen as much."""
+    report = Report()
+    report.add("drifted_storefronts", float(storefronts), "storefronts")
+
+    def note(name: str, found: Estimate | None, unit: str) -> None:
+        if found is None:
+            report.missing[name] = "no storefront has support for it."
+            return
+        report.add(name, found.value, unit)
+        report.add(f"{name}_low", found.low, unit)
+        report.add(f"{name}_high", found.high, unit)
+
+    for measure in MEASURES:
+        unit = "of mean" if measure == "depth_w1" else "0 to 1"
+        for condition in table.conditions():
+            note(f"{measure}_{condition}", table.mean(condition, measure), unit)
+    for count in (BEFORE, *SEEN):
+        above = table.above(f"persona_{count}", f"no_persona_{count}", "ara_g")
+        note(f"ara_g_above_no_persona_{count}", above, "0 to 1")
+    return report

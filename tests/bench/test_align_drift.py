@@ -1,0 +1,48 @@
+"""What following a drift is worth, on one small storefront, with the Markov chain for every model."""
+
+import numpy as np
+import pytest
+
+from agent_runtime.alignment_run import AlignmentPlan, Cast, Player
+from agent_runtime.markov import fit_markov
+from agent_runtime.vocabulary import Vocabulary
+from bench.align import AlignBench
+from bench.align_drift import MEASURES, DriftedStorefront, compared, storefront
+from encoders.serving import Encoder
+from tests.untrained import write_untrained
+
+PLAN = AlignmentPlan(adapter_sessions=40, read_out=20)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder.load(write_untrained(tmp_path_factory.mktemp("encoder"), 1))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> DriftedStorefront:
+    bench = AlignBench(held_out_buyers=300, hours=48.0)
+    return storefront(tmp_path_factory.mktemp("made"), bench, 0, PLAN, encoder, 512, lambda step: None, most=60)
+
+
+def starts(log: object) -> np.ndarray:  # type: ignore[type-arg]
+    return log.events["t"][log.starts]  # type: ignore[attr-defined, no-any-return]
+
+
+def test_what_is_foretold_lies_behind_what_was_seen(one: DriftedStorefront) -> None:
+    before, seen, after = (starts(part.log) for part in (one.known.past, one.seen, one.known.future))
+    assert len(seen) == 60 and len(after) > 30
+    assert before.max() < seen.min() <= seen.max() <= after.min() == one.known.span.start_ms
+
+
+def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encoder) -> None:
+    words = Vocabulary(encoder.version, tuple(encoder.code_paths))
+    traces = one.known.past.traces
+    chain = Player(fit_markov(traces, words), words)
+    without = Player(fit_markov(traces.untyped(), words.untyped()), words.untyped(), typed=False)
+    figures = compared(one, Cast(chain, encoder, {"no_persona": without}), PLAN, (20, 60))
+    assert set(figures) == {f"{who}_{count}" for who in ("real", "persona", "no_persona") for count in (0, 20, 60)}
+    assert all(set(MEASURES) <= set(found) for found in figures.values())
+    # what is known of the drift decides who walks in
+    assert figures["persona_0"]["ara_g"] != figures["persona_60"]["ara_g"]
+    assert figures["no_persona_0"]["ara_g"] != figures["no_persona_60"]["ara_g"]
