@@ -25,6 +25,7 @@ from bench.report import Report
 from encoders.generator.drifts import SCHEDULE
 from encoders.generator.run import GeneratorRun
 from encoders.serving import Encoder
+from infra.errors import BenchError
 from schemas.events import I64
 
 #: Sessions since the drift that are known; what is foretold lies behind the most.
@@ -45,7 +46,10 @@ class DriftedStorefront:
 def bench_align_drift(
     folder: Path, bench: AlignBench, storefronts: int, plan: AlignmentPlan, say: Callable[[str], None]
 ) -> Report:
-    """Make what is missing in ``folder``, people every storefront before and after, and return the figures."""
+    """Make what is missing in ``folder``, people every storefront before and after, and return the figures.
+
+    Raises BenchError when a storefront has too few sessions after its drift.
+    """
     casting = learn_world(folder, bench, say)
     stage = Stage(replace(casting, training=(), earlier=None), plan)
     results = {}
@@ -75,6 +79,11 @@ def storefront(
     (held,) = read_held_out([path], encoder, plan.gap_ms, max_events, 1, folder, cuts=cuts)
     log = held.future.log
     order = _in_time(held.future)
+    if len(order) < 2 * most:
+        raise BenchError(
+            f"{held.merchant_id} has {len(order)} sessions after its drift and {2 * most} are needed; "
+            "raise --held-out-buyers."
+        )
     first, rest = order[:most], order[most:]
     seen, future = record(log.select(np.sort(first)), encoder), record(log.select(np.sort(rest)), encoder)
     begin = int(log.events["t"][log.starts[rest[0]]])

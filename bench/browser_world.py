@@ -39,7 +39,6 @@ class BrowserWorldPlan:
     buyers: int = 200
     hours: float = 96.0
     encoder_epochs: int = 6
-    epochs: int = 3
     world_seed: int = 5
     seed: int = 0
 
@@ -71,7 +70,7 @@ def make_browser_world(folder: Path, plan: BrowserWorldPlan, say: Callable[[str]
     )
     made = folder / (
         f"trained-{plan.merchants}x{plan.buyers}-{plan.hours:g}h-world-{plan.world_seed}-seed-{plan.seed}"
-        f"-{plan.encoder_epochs}-{plan.epochs}"
+        f"-{plan.encoder_epochs}"
     )
     encoder = _encoder(made / "encoder", training, plan, say)
     simulators = _simulators(made, training, encoder, plan, say)
@@ -126,7 +125,7 @@ def _simulators(
                     recorded = record(read_sessions([events], dials.gap_ms, dials.session_max_events), encoder)
                 shops = {shop.merchant_id: shop for shop in observe_shops([events], dials.gap_ms)}
                 words = Vocabulary(encoder.version, tuple(encoder.code_paths))
-                options = FinetuneOptions(epochs=plan.epochs, seed=plan.seed)
+                options = FinetuneOptions(seed=plan.seed)
                 recipe = Recipe(typed=typed, flags=flags)
                 train_simulator(made / name, recipe, recorded, shops, words, options, torch.device("cpu"))
             simulators[typed, flags] = load_simulator(made / name)
