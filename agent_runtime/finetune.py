@@ -6,23 +6,23 @@ follows. A model made here from nothing goes through the same two stages, which 
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, LlamaConfig
 
-from agent_runtime.errors import ModelError, TraceError
-from agent_runtime.vocabulary import Tokens, Vocabulary
+from agent_runtime.errors import TraceError
+from agent_runtime.new_models import USUAL_WIDTH
+from agent_runtime.vocabulary import Tokens
 
 #: Passes and learning rate for a model that was pretrained.
 PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE = 3, 2e-4
 #: Learning rate for a fresh model of this width: the wider, the lower, in proportion (Yang et al. 2021, arXiv
 #: 2203.03466).
-_FRESH_LEARNING_RATE, _USUAL_WIDTH = 4e-3, 64
+_FRESH_LEARNING_RATE = 4e-3
 #: Share of that rate at which a model goes on that has learnt by it.
 _GOING_ON_RATE = 0.5
 #: Steps that a fresh model takes to learn, and one that goes on (docs/log.md), and the most passes this may mean.
@@ -62,16 +62,6 @@ class Words(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class TinyShape:
-    """The language model made here when no base is named: a Llama of this shape."""
-
-    width: int = _USUAL_WIDTH
-    layers: int = 2
-    heads: int = 4
-    feed_forward: int = 160
-
-
-@dataclass(frozen=True, slots=True)
 class FinetuneOptions:
     """Dials of one training. ``rows_share`` of the steps train the new words' rows alone.
 
@@ -98,7 +88,7 @@ class FinetuneOptions:
     def rate(self, width: int) -> float:
         """Return the highest learning rate for a model of this width."""
         share = _GOING_ON_RATE if self.goes_on else 1.0
-        return self.learning_rate or share * _FRESH_LEARNING_RATE * _USUAL_WIDTH / width
+        return self.learning_rate or share * _FRESH_LEARNING_RATE * USUAL_WIDTH / width
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,62 +98,6 @@ class Finetuned:
     model: Any
     figures: dict[str, float]
     options: dict[str, Any]
-
-
-def shape_of(width: int, layers: int) -> TinyShape:
-    """Return the small model's shape at another size. Raises ModelError when the heads do not divide the width."""
-    usual = TinyShape()
-    if width % (2 * usual.heads):
-        raise ModelError(f"--width {width}: choose a multiple of {2 * usual.heads}.")
-    return replace(usual, width=width, layers=layers, feed_forward=width * usual.feed_forward // usual.width)
-
-
-def tiny_model(vocabulary: Vocabulary, shape: TinyShape, seed: int) -> Any:
-    """Return a fresh small Llama over the vocabulary alone (``vocabulary.offset`` must be 0)."""
-    return tiny_llama(len(vocabulary), vocabulary.longest, vocabulary.pad, vocabulary.leave, shape, seed)
-
-
-def tiny_llama(words: int, longest: int, pad: int, end: int | None, shape: TinyShape, seed: int) -> Any:
-    """Return a fresh small Llama of ``words`` tokens for rows of at most ``longest``."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=words,
-        hidden_size=shape.width,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
-        max_position_embeddings=longest,
-        initializer_range=shape.width**-0.5 / 2,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=end,
-        pad_token_id=pad,
-    )
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-
-
-def base_model(name_or_path: str) -> Any:
-    """Return a pretrained causal language model by name or path, float32. Raises ModelError when it cannot be had."""
-    try:
-        return AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as error:  # the last is what the hub's client raises without a network
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
-
-
-def extended(model: Any, vocabulary: Vocabulary) -> tuple[Any, Vocabulary]:
-    """Append rows for the vocabulary's words to a pretrained model; return it, and the words at their new ids.
-
-    Raises ModelError when the model reads fewer tokens than a session can have.
-    """
-    before = int(model.get_input_embeddings().num_embeddings)
-    words = replace(vocabulary, offset=before)
-    reach = getattr(model.config, "max_position_embeddings", None)
-    if reach is not None and reach < words.longest:
-        raise ModelError(f"{model.config.model_type}: reads {reach} tokens, a session needs {words.longest}.")
-    model.resize_token_embeddings(before + len(words))
-    return model, words
 
 
 def finetune(

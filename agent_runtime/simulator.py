@@ -94,7 +94,7 @@ class Simulator:
 
         Raises ModelError when there is none of the compact form, or when its buyer types are not the ``vocabulary``'s.
         """
-        from agent_runtime.finetune import base_model
+        from agent_runtime.new_models import base_model
 
         if self.form != COMPACT:
             raise ModelError(f"{self.folder}: holds no language model of the compact form to go on from.")

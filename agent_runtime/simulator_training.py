@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from agent_runtime.capabilities import NO_FLAGS
-from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, shape_of, tiny_model
+from agent_runtime.finetune import FinetuneOptions, finetune
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
+from agent_runtime.new_models import TinyShape, shape_of, tiny_model
 from agent_runtime.replay import repertoire
 from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop

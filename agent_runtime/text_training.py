@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import TinyShape, base_model, tiny_llama
+from agent_runtime.new_models import TinyShape, base_model, tiny_llama
 from agent_runtime.text_form import MARKERS, TextForm, action_text, pause_text
 from agent_runtime.vocabulary import Vocabulary
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, tiny_model
+from agent_runtime.finetune import FinetuneOptions, finetune
 from agent_runtime.goal_runs import ChanceDoer, GreedyDoer, ModelDoer, Result, Task, run_tasks
 from agent_runtime.goals import GoalVocabulary, Goods, goal_rows
 from agent_runtime.held_out import record
 from agent_runtime.local_model import LocalModel
+from agent_runtime.new_models import TinyShape, tiny_model
 from agent_runtime.shop import observe_shops
 from agent_runtime.simulator_training import EIGHTFOLD
 from bench.report import Report

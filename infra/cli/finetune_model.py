@@ -11,18 +11,9 @@ from rich.progress import Progress
 
 from agent_runtime.chat import conversations
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import (
-    PRETRAINED_EPOCHS,
-    PRETRAINED_LEARNING_RATE,
-    FinetuneOptions,
-    Words,
-    base_model,
-    extended,
-    finetune,
-    shape_of,
-    tiny_model,
-)
+from agent_runtime.finetune import PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE, FinetuneOptions, Words, finetune
 from agent_runtime.low_rank import add_low_rank, merge_low_rank
+from agent_runtime.new_models import base_model, extended, shape_of, tiny_model
 from agent_runtime.response import Response
 from agent_runtime.response_fit import learn_response
 from agent_runtime.shop import Shop

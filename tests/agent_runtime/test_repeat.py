@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from agent_runtime.adapter import Adapter, adapted
 from agent_runtime.backends import Rowwise
 from agent_runtime.errors import ModelError, PopulationError, ShopError
-from agent_runtime.finetune import TinyShape, tiny_model
 from agent_runtime.local_model import LocalModel
 from agent_runtime.markov import MarkovChain
+from agent_runtime.new_models import TinyShape, tiny_model
 from agent_runtime.played import Played
 from agent_runtime.population import Mix
 from agent_runtime.replay import Repertoire, repertoire

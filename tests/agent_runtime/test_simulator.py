@@ -11,9 +11,10 @@ import torch
 
 from agent_runtime.backends import Backend
 from agent_runtime.errors import ModelError, TraceError
-from agent_runtime.finetune import FinetuneOptions, TinyShape, base_model, extended, finetune, tiny_model
+from agent_runtime.finetune import FinetuneOptions, finetune
 from agent_runtime.local_model import LocalModel
 from agent_runtime.markov import MarkovChain
+from agent_runtime.new_models import TinyShape, base_model, extended, tiny_model
 from agent_runtime.rollout import Span, play
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import LOCAL, MARKOV, MODEL_FOLDER, load_simulator, write_simulator

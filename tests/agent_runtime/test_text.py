@@ -18,9 +18,10 @@ from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.backends import Backend, Kind, Rowwise, kind_at
 from agent_runtime.chat import conversations, read_conversation
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import FinetuneOptions, TinyShape, finetune, held_out_nats
+from agent_runtime.finetune import FinetuneOptions, finetune, held_out_nats
 from agent_runtime.low_rank import add_low_rank, merge_low_rank
 from agent_runtime.markov import MarkovChain
+from agent_runtime.new_models import TinyShape
 from agent_runtime.rollout import Span, play
 from agent_runtime.shop import Shop
 from agent_runtime.simulator import LOCAL, TEXT, TEXT_FOLDER, load_simulator, write_simulator
