@@ -22,22 +22,24 @@ from agent_runtime.rollout import Span
 from agent_runtime.yardsticks import mix_of
 from bench.align import FIRST_HELD_OUT, START_MS, AlignBench, generated, learn_world
 from bench.report import Report
-from encoders.generator.drifts import SCHEDULE
+from encoders.generator.drifts import HOUR_MS, SCHEDULE
 from encoders.generator.run import GeneratorRun
 from encoders.serving import Encoder
-from infra.errors import BenchError
 from schemas.events import I64
 
-#: Sessions since the drift that are known; what is foretold lies behind the most.
-SEEN = (50, 100, 200, 400)
-#: The same in a name: nothing has been seen of the drift.
+#: Hours since the drift that are known; what is foretold lies behind the most. Types keep hours of their own, so a few
+#: hours show whose hours they were as well.
+SEEN_H = (6, 12, 24, 48)
+#: Storefronts are watched this many times as long as those of the training.
+_LONGER = 2.0
+#: Nothing has been seen of the drift.
 BEFORE = 0
 MEASURES = ("ara_g", "conversion", "depth_w1")
 
 
 @dataclass(frozen=True, slots=True)
 class DriftedStorefront:
-    """``known`` is all of the time before the drift, and as its future what lies behind ``seen``, in order of time."""
+    """``known`` is all of the time before the drift, and as its future what lies behind ``seen``."""
 
     known: HeldOut
     seen: Recorded
@@ -46,10 +48,7 @@ class DriftedStorefront:
 def bench_align_drift(
     folder: Path, bench: AlignBench, storefronts: int, plan: AlignmentPlan, say: Callable[[str], None]
 ) -> Report:
-    """Make what is missing in ``folder``, people every storefront before and after, and return the figures.
-
-    Raises BenchError when a storefront has too few sessions after its drift.
-    """
+    """Make what is missing in ``folder``, people every storefront before and after, and return the figures."""
     casting = learn_world(folder, bench, say)
     stage = Stage(replace(casting, training=(), earlier=None), plan)
     results = {}
@@ -68,51 +67,47 @@ def storefront(
     encoder: Encoder,
     max_events: int,
     say: Callable[[str], None],
-    most: int = max(SEEN),
+    most_h: float = max(SEEN_H),
 ) -> DriftedStorefront:
-    """Return the place-th of the held-out storefronts whose mix changes suddenly, ``most`` sessions seen since."""
+    """Return the place-th of the held-out storefronts whose mix changes suddenly, ``most_h`` hours of it seen."""
     number = FIRST_HELD_OUT + SCHEDULE.index("sudden") + len(SCHEDULE) * place
-    path = folder / f"drifted-{number}-{bench.held_out_buyers}-{bench.hours:g}h-world-{bench.world_seed}.parquet"
-    generated(path, GeneratorRun(1, bench.held_out_buyers, bench.hours, bench.world_seed, START_MS, number), say)
+    hours = _LONGER * bench.hours
+    path = folder / f"drifted-{number}-{bench.held_out_buyers}-{hours:g}h-world-{bench.world_seed}.parquet"
+    generated(path, GeneratorRun(1, bench.held_out_buyers, hours, bench.world_seed, START_MS, number), say)
     (drift,) = json.loads(path.with_suffix(".truth.json").read_text())["drifts"]
     cuts = {drift["merchant_id"]: drift["at_ms"]}
     (held,) = read_held_out([path], encoder, plan.gap_ms, max_events, 1, folder, cuts=cuts)
-    log = held.future.log
-    order = _in_time(held.future)
-    if len(order) < 2 * most:
-        raise BenchError(
-            f"{held.merchant_id} has {len(order)} sessions after its drift and {2 * most} are needed; "
-            "raise --held-out-buyers."
-        )
-    first, rest = order[:most], order[most:]
-    seen, future = record(log.select(np.sort(first)), encoder), record(log.select(np.sort(rest)), encoder)
-    begin = int(log.events["t"][log.starts[rest[0]]])
+    begin = held.span.start_ms + round(most_h * HOUR_MS)
+    early = _starts(held.future) < begin
+    seen, future = (record(held.future.log.select(rows), encoder) for rows in (early, ~early))
     return DriftedStorefront(replace(held, future=future, span=Span(begin, held.span.end_ms)), seen)
 
 
-def _in_time(sessions: Recorded) -> I64:
-    """Return the rows by when the sessions began; otherwise they are ordered by buyer."""
-    return np.argsort(sessions.log.events["t"][sessions.log.starts], kind="stable")
+def _starts(sessions: Recorded) -> I64:
+    """Return when the sessions began, Unix ms."""
+    return np.asarray(sessions.log.events["t"][sessions.log.starts])
 
 
-def compared(one: DriftedStorefront, cast: Cast, plan: AlignmentPlan, seen: Sequence[int] = SEEN) -> dict[str, Figures]:
-    """Return condition -> measure -> value: real sessions, personas and none, by how many have been ``seen``."""
+def compared(
+    one: DriftedStorefront, cast: Cast, plan: AlignmentPlan, seen_h: Sequence[float] = SEEN_H
+) -> dict[str, Figures]:
+    """Return condition -> measure -> value: real sessions, personas and none, by the hours since the drift."""
     comparison = Comparison(one.known, cast, plan)
     real, size = comparison.future, comparison.size
     nobody, without = np.zeros(size, np.int32), cast.others["no_persona"]
     before = comparison.adapter("persona", cast.persona)
+    drift_ms = _starts(one.seen).min()
     figures: dict[str, Figures] = {}
-    order = _in_time(one.seen)
-    for count in (BEFORE, *seen):
-        sessions = one.known.past if count == BEFORE else one.seen
-        rows = np.arange(len(sessions)) if count == BEFORE else np.sort(order[:count])
+    for hours in (BEFORE, *seen_h):
+        sessions = one.known.past if hours == BEFORE else one.seen
+        rows = np.flatnonzero((hours == BEFORE) | (_starts(sessions) < drift_ms + hours * HOUR_MS))
         traces = sessions.traces.select(rows)
         mix = mix_of(one.known.merchant_id, cast.encoder.version, traces.code, one.known.span.start_ms)
         own = comparison.adapter("no_persona", without, traces)
-        figures[f"real_{count}"] = measures(real, sessions.behaviour.select(rows))
+        figures[f"real_{hours:g}h"] = measures(real, sessions.behaviour.select(rows)) | {"sessions": float(len(rows))}
         crowd = comparison.played(cast.persona, quotas(mix, size, plan.seed), before)
-        figures[f"persona_{count}"] = measures(real, of_played(crowd))
-        figures[f"no_persona_{count}"] = measures(real, of_played(comparison.played(without, nobody, own)))
+        figures[f"persona_{hours:g}h"] = measures(real, of_played(crowd))
+        figures[f"no_persona_{hours:g}h"] = measures(real, of_played(comparison.played(without, nobody, own)))
     return figures
 
 
@@ -133,7 +128,8 @@ def _report(table: AlignmentTable, storefronts: int) -> Report:
         unit = "of mean" if measure == "depth_w1" else "0 to 1"
         for condition in table.conditions():
             note(f"{measure}_{condition}", table.mean(condition, measure), unit)
-    for count in (BEFORE, *SEEN):
-        above = table.above(f"persona_{count}", f"no_persona_{count}", "ara_g")
-        note(f"ara_g_above_no_persona_{count}", above, "0 to 1")
+    for hours in (BEFORE, *SEEN_H):
+        above = table.above(f"persona_{hours:g}h", f"no_persona_{hours:g}h", "ara_g")
+        note(f"ara_g_above_no_persona_{hours:g}h", above, "0 to 1")
+        note(f"sessions_{hours:g}h", table.mean(f"real_{hours:g}h", "sessions"), "sessions")
     return report

@@ -22,7 +22,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> DriftedStorefront:
     bench = AlignBench(held_out_buyers=300, hours=48.0)
-    return storefront(tmp_path_factory.mktemp("made"), bench, 0, PLAN, encoder, 512, lambda step: None, most=60)
+    return storefront(tmp_path_factory.mktemp("made"), bench, 0, PLAN, encoder, 512, lambda step: None, most_h=12)
 
 
 def starts(log: object) -> np.ndarray:  # type: ignore[type-arg]
@@ -31,8 +31,8 @@ def starts(log: object) -> np.ndarray:  # type: ignore[type-arg]
 
 def test_what_is_foretold_lies_behind_what_was_seen(one: DriftedStorefront) -> None:
     before, seen, after = (starts(part.log) for part in (one.known.past, one.seen, one.known.future))
-    assert len(seen) == 60 and len(after) > 30
-    assert before.max() < seen.min() <= seen.max() <= after.min() == one.known.span.start_ms
+    assert before.max() < seen.min() < seen.max() < one.known.span.start_ms <= after.min()
+    assert min(len(seen), len(after)) > 30
 
 
 def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encoder) -> None:
@@ -40,9 +40,9 @@ def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encod
     traces = one.known.past.traces
     chain = Player(fit_markov(traces, words), words)
     without = Player(fit_markov(traces.untyped(), words.untyped()), words.untyped(), typed=False)
-    figures = compared(one, Cast(chain, encoder, {"no_persona": without}), PLAN, (20, 60))
-    assert set(figures) == {f"{who}_{count}" for who in ("real", "persona", "no_persona") for count in (0, 20, 60)}
+    figures = compared(one, Cast(chain, encoder, {"no_persona": without}), PLAN, (6, 12))
+    assert set(figures) == {f"{who}_{hours}h" for who in ("real", "persona", "no_persona") for hours in (0, 6, 12)}
     assert all(set(MEASURES) <= set(found) for found in figures.values())
     # what is known of the drift decides who walks in
-    assert figures["persona_0"]["ara_g"] != figures["persona_60"]["ara_g"]
-    assert figures["no_persona_0"]["ara_g"] != figures["no_persona_60"]["ara_g"]
+    assert figures["persona_0h"]["ara_g"] != figures["persona_12h"]["ara_g"]
+    assert figures["no_persona_0h"]["ara_g"] != figures["no_persona_12h"]["ara_g"]
