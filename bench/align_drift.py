@@ -56,7 +56,7 @@ def bench_align_drift(
         one = storefront(folder, bench, place, plan, stage.cast.encoder, casting.max_events, say)
         results[one.known.merchant_id] = compared(one, stage.cast, plan)
         say(f"{one.known.merchant_id} compared, {storefronts - place - 1} to go")
-    return _report(AlignmentTable(results), storefronts)
+    return report_of(AlignmentTable(results), storefronts)
 
 
 def storefront(
@@ -111,7 +111,7 @@ def compared(
     return figures
 
 
-def _report(table: AlignmentTable, storefronts: int) -> Report:
+def report_of(table: AlignmentTable, storefronts: int, known_h: Sequence[float] = (BEFORE, *SEEN_H)) -> Report:
     """Return every mean with its interval, and how far personas are above none that have seen as much."""
     report = Report()
     report.add("drifted_storefronts", float(storefronts), "storefronts")
@@ -128,7 +128,7 @@ def _report(table: AlignmentTable, storefronts: int) -> Report:
         unit = "of mean" if measure == "depth_w1" else "0 to 1"
         for condition in table.conditions():
             note(f"{measure}_{condition}", table.mean(condition, measure), unit)
-    for hours in (BEFORE, *SEEN_H):
+    for hours in known_h:
         above = table.above(f"persona_{hours:g}h", f"no_persona_{hours:g}h", "ara_g")
         note(f"ara_g_above_no_persona_{hours:g}h", above, "0 to 1")
         note(f"sessions_{hours:g}h", table.mean(f"real_{hours:g}h", "sessions"), "sessions")

@@ -43,6 +43,7 @@ def align(
         int,
         typer.Option(min=0, help="Judge on so many storefronts whose mix of buyers changes at once, by what was seen."),
     ] = 0,
+    picture: Annotated[Path | None, typer.Option(help="With --drifted: draw the figures into this SVG file.")] = None,
     folder: Annotated[Path, typer.Option(help="Where everything made is kept, and taken up again.")] = Path(
         ".simpersona/bench-align"
     ),
@@ -62,9 +63,10 @@ def align(
     from agent_runtime.adapter import MOST_SESSIONS
     from agent_runtime.alignment_run import AlignmentPlan
     from bench.align import AlignBench, bench_align
-    from bench.align_drift import bench_align_drift
+    from bench.align_drift import BEFORE, SEEN_H, bench_align_drift
     from bench.align_real import bench_align_real
     from bench.align_targets import targets_table
+    from bench.drift_picture import draw_drift
     from schemas.settings import settings
 
     sizes = AlignBench(
@@ -74,7 +76,10 @@ def align(
     most = adapter_sessions or (MOST_SESSIONS if real else AlignmentPlan().adapter_sessions)
     plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most)
     if drifted:
-        show("align", bench_align_drift(folder, sizes, drifted, plan, steps()), json_file)
+        report = bench_align_drift(folder, sizes, drifted, plan, steps())
+        show("align", report, json_file)
+        if picture is not None:
+            draw_drift(report, (BEFORE, *SEEN_H), picture)
         return
     if real:
         report, table = bench_align_real(folder / "real", settings().data, sizes, plan, steps())

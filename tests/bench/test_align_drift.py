@@ -1,13 +1,17 @@
 """What following a drift is worth, on one small storefront, with the Markov chain for every model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from agent_runtime.alignment_run import AlignmentPlan, Cast, Player
+from agent_runtime.alignment_table import AlignmentTable
 from agent_runtime.markov import fit_markov
 from agent_runtime.vocabulary import Vocabulary
 from bench.align import AlignBench
-from bench.align_drift import MEASURES, DriftedStorefront, compared, storefront
+from bench.align_drift import BEFORE, MEASURES, DriftedStorefront, compared, report_of, storefront
+from bench.drift_picture import draw_drift
 from encoders.serving import Encoder
 from tests.untrained import write_untrained
 
@@ -35,7 +39,7 @@ def test_what_is_foretold_lies_behind_what_was_seen(one: DriftedStorefront) -> N
     assert min(len(seen), len(after)) > 30
 
 
-def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encoder) -> None:
+def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encoder, tmp_path: Path) -> None:
     words = Vocabulary(encoder.version, tuple(encoder.code_paths))
     traces = one.known.past.traces
     chain = Player(fit_markov(traces, words), words)
@@ -46,3 +50,7 @@ def test_every_way_of_knowing_is_measured(one: DriftedStorefront, encoder: Encod
     # what is known of the drift decides who walks in
     assert figures["persona_0h"]["ara_g"] != figures["persona_12h"]["ara_g"]
     assert figures["no_persona_0h"]["ara_g"] != figures["no_persona_12h"]["ara_g"]
+    report = report_of(AlignmentTable({one.known.merchant_id: figures}), 1, (BEFORE, 6, 12))
+    assert report.figures["sessions_12h"].value == len(one.seen)
+    draw_drift(report, (BEFORE, 6, 12), tmp_path / "drift.svg")
+    assert "12 h" in (tmp_path / "drift.svg").read_text()
