@@ -62,6 +62,7 @@ class Stage:
             chain=Player(simulator.chain(), simulator.vocabulary),
             training=recorded,
             training_flags=tuple(flags),
+            prior=simulator.prior(),
         )
 
     def compare(self, held: HeldOut, other_mixes: Mapping[str, Mix], say: Callable[[str], None]) -> dict[str, Figures]:

@@ -16,6 +16,7 @@ from agent_runtime.behaviour import Behaviour, of_played
 from agent_runtime.decisions import Decisions, decisions
 from agent_runtime.fidelity import session_batch
 from agent_runtime.held_out import HeldOut, Recorded
+from agent_runtime.mix_prior import MixPrior, steadied
 from agent_runtime.population import Mix, quotas
 from agent_runtime.rollout import play
 from agent_runtime.session import PlayedSession
@@ -56,6 +57,7 @@ class Cast:
     chain       the scripted Markov chain, or None
     training    real sessions of training merchants to replay, or None; ``training_flags`` (merchants,) their flags
     encoder     for the round trip
+    prior       what mixes have in common, towards which each merchant's is drawn, or None
     """
 
     persona: Player
@@ -64,6 +66,7 @@ class Cast:
     chain: Player | None = None
     training: Recorded | None = None
     training_flags: tuple[tuple[int, ...], ...] = ()
+    prior: MixPrior | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ class Comparison:
         self.flags = held.shop.capabilities.flags()
         self.future = held.future.behaviour
         self.size = len(held.future)
-        self.mix = mix_of(held.merchant_id, cast.encoder.version, held.past.traces.code, held.span.start_ms)
+        counted = mix_of(held.merchant_id, cast.encoder.version, held.past.traces.code, held.span.start_ms)
+        self.mix = steadied(counted, cast.prior)
         #: full codes under each coarse type
         self.fine = cast.encoder.size // len({path.partition(".")[0] for path in cast.encoder.code_paths})
         self.figures: dict[str, Figures] = {}
@@ -169,7 +173,7 @@ class Comparison:
         rounds = []
         for turn, (merchant, mix) in enumerate(other_mixes.items()):
             say(f"the mix of {merchant}")
-            theirs = quotas(mix, self.size, self.plan.seed + turn)
+            theirs = quotas(steadied(mix, self.cast.prior), self.size, self.plan.seed + turn)
             rounds.append(self._scored(of_played(self.played(self.cast.persona, theirs, adapter, turn))))
         self._note("other_mix", rounds)
         say("uniform mix")

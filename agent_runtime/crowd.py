@@ -8,6 +8,7 @@ from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.errors import ModelError, ShopError
 from agent_runtime.lineage import Translated
 from agent_runtime.live import LivePopulation, seed_of
+from agent_runtime.mix_prior import steadied
 from agent_runtime.population import Mix
 from agent_runtime.publish import ClickPublisher
 from agent_runtime.shop import Shop
@@ -18,7 +19,10 @@ from schemas.simulation import SimulationRun
 
 @dataclass(frozen=True, slots=True)
 class CrowdRules:
-    """What all populations share; ``merchants`` empty means all. Rate (per merchant) and window are in event time."""
+    """What all populations share; ``merchants`` empty means all. Rate (per merchant) and window are in event time.
+
+    steadied  whether mixes are drawn towards what merchants have in common
+    """
 
     rate_per_ms: float
     window_ms: int
@@ -28,6 +32,7 @@ class CrowdRules:
     seed: int
     backend: str
     merchants: frozenset[str]
+    steadied: bool = True
 
 
 class Crowd:
@@ -48,6 +53,7 @@ class Crowd:
         self._simulator, self._backend, self._shops = simulator, backend, shops
         self._sink, self._rules = sink, rules
         self._told = told
+        self._prior = simulator.prior() if rules.steadied else None
         self._start_ms = self._now_ms = start_ms
         self._manifests: dict[str, str] = {}
         self._said: set[tuple[str, str, str]] = set()
@@ -67,7 +73,7 @@ class Crowd:
             told = self._told(mix)
         except (ModelError, ShopError) as error:
             return self._once((mix.merchant_id, version, "passed over"), str(error))
-        mix, said = told.mix, told.said
+        mix, said = steadied(told.mix, self._prior), told.said
         self.mixes += 1
         population = self.populations.get(mix.merchant_id)
         if population is None:

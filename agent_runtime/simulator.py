@@ -6,6 +6,7 @@ vocabulary.json   the words, with the codebook they belong to
 markov.npz        the scripted chain
 sessions.npz      training sessions to be played again
 response.npz      answers to storefront conditions (absent when none were told)
+mixes.npz         what its merchants' mixes have in common (absent when they were too few to tell)
 shops.jsonl       the storefronts of the merchants it was trained on
 manifest.json     codebook version, model version, form, hashes of all other files, seeds, figures, library versions
 """
@@ -22,6 +23,7 @@ from typing import Any
 from agent_runtime.backends import Backend, Rowwise
 from agent_runtime.errors import ModelError
 from agent_runtime.markov import MarkovChain
+from agent_runtime.mix_prior import MixPrior
 from agent_runtime.replay import Repertoire
 from agent_runtime.response import Response
 from agent_runtime.shop import Shop, read_shops, write_shops
@@ -30,6 +32,7 @@ from agent_runtime.vocabulary import Vocabulary
 MANIFEST_FILE, VOCABULARY_FILE, CHAIN_FILE, SHOPS_FILE = "manifest.json", "vocabulary.json", "markov.npz", "shops.jsonl"
 SESSIONS_FILE = "sessions.npz"
 RESPONSE_FILE = "response.npz"
+PRIOR_FILE = "mixes.npz"
 #: How a language model reads sessions: in the compact words or as text.
 COMPACT, TEXT = "compact", "text"
 MODEL_FOLDER, TEXT_FOLDER = "model", "text"
@@ -131,6 +134,11 @@ class Simulator:
         backend = TEXT if self.form == TEXT else LOCAL
         raise ModelError(f"{self.folder}: its language model is of the {self.form} form; choose --backend {backend}.")
 
+    def prior(self) -> MixPrior | None:
+        """Return what its merchants' mixes have in common, None when they were too few to tell."""
+        path = self.folder / PRIOR_FILE
+        return MixPrior.load(path) if path.is_file() else None
+
     def shops_and(self, observed: Iterable[Shop]) -> list[Shop]:
         """Return the shops it knows, and those observed, which replace what it knew of them."""
         return [*(dict(self.shops) | {shop.merchant_id: shop for shop in observed}).values()]
@@ -165,12 +173,13 @@ def write_simulator(
     sessions: Repertoire | None = None,
     response: Response | None = None,
     form: str = COMPACT,
+    prior: MixPrior | None = None,
 ) -> str:
     """Write a simulator's folder as one step and return its version, a name made from its content.
 
     ``model`` is a transformers model (a ``TextPair`` where ``form`` is text), or None; ``sessions`` are
-    what the backend ``replay`` plays again. A simulator that is there already is replaced. Raises ModelError when
-    ``folder`` holds something else or cannot be written.
+    what the backend ``replay`` plays again; ``prior`` is of the mixes of merchants. A simulator that is there already
+    is replaced. Raises ModelError when ``folder`` holds something else or cannot be written.
     """
     check_target(folder)
     try:
@@ -188,6 +197,8 @@ def write_simulator(
                 model.save_pretrained(fresh / _FOLDERS[form])
             if response is not None:
                 response.save(fresh / RESPONSE_FILE)
+            if prior is not None:
+                prior.save(fresh / PRIOR_FILE)
             files = _hashes(fresh)
             version = _version(files)
             manifest = {

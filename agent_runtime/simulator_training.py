@@ -13,6 +13,7 @@ from agent_runtime.capabilities import NO_FLAGS
 from agent_runtime.finetune import FinetuneOptions, finetune
 from agent_runtime.held_out import Recorded
 from agent_runtime.markov import fit_markov
+from agent_runtime.mix_prior import prior_of
 from agent_runtime.new_models import TinyShape, shape_of, tiny_model
 from agent_runtime.replay import repertoire
 from agent_runtime.response_fit import learn_response
@@ -83,5 +84,6 @@ def train_simulator(
     response = learn_response(trained.model, words, told, shops, device) if differ else kept
     chain = fit_markov(traces, words)
     known = base.shops_and(shops.values()) if base else list(shops.values())
-    write_simulator(folder, words, chain, known, trained.model.cpu(), fields, again, response)
+    prior = prior_of(traces, words) or (base.prior() if base else None)
+    write_simulator(folder, words, chain, known, trained.model.cpu(), fields, again, response, prior=prior)
     return trained.figures

@@ -118,6 +118,11 @@ class Vocabulary:
         return [*([f"<{coarse}>"] if fine else []), f"<{path}>"]
 
     @property
+    def fine(self) -> int:
+        """Codes under each coarse type; 1 where the codebook is flat."""
+        return len(self.code_paths) // len({path.partition(".")[0] for path in self.code_paths})
+
+    @property
     def prompt_length(self) -> int:
         """Tokens of every prompt: the same for all codes of a codebook."""
         return len(FLAG_GROUPS) + (2 if any("." in path for path in self.code_paths) else 1)

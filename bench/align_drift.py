@@ -17,6 +17,7 @@ from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures
 from agent_runtime.alignment_table import AlignmentTable, Estimate
 from agent_runtime.behaviour import of_played
 from agent_runtime.held_out import HeldOut, Recorded, read_held_out, record
+from agent_runtime.mix_prior import steadied
 from agent_runtime.population import quotas
 from agent_runtime.rollout import Span
 from agent_runtime.yardsticks import mix_of
@@ -105,7 +106,7 @@ def compared(
         mix = mix_of(one.known.merchant_id, cast.encoder.version, traces.code, one.known.span.start_ms)
         own = comparison.adapter("no_persona", without, traces)
         figures[f"real_{hours:g}h"] = measures(real, sessions.behaviour.select(rows)) | {"sessions": float(len(rows))}
-        crowd = comparison.played(cast.persona, quotas(mix, size, plan.seed), before)
+        crowd = comparison.played(cast.persona, quotas(steadied(mix, cast.prior), size, plan.seed), before)
         figures[f"persona_{hours:g}h"] = measures(real, of_played(crowd))
         figures[f"no_persona_{hours:g}h"] = measures(real, of_played(comparison.played(without, nobody, own)))
     return figures

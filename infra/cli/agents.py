@@ -29,6 +29,9 @@ def agents(
     every: Annotated[float, typer.Option(min=0.05, help="Seconds between two sendings of clicks.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and steps give equal shoppers.")] = 0,
     merchant: Annotated[list[str] | None, typer.Option(help="Only these merchants; by default all with a mix.")] = None,
+    as_counted: Annotated[
+        bool, typer.Option("--as-counted", help="Take mixes as counted, not drawn towards what merchants share.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; by default at Ctrl-C.")] = None,
 ) -> None:
     """Keep simulated shoppers in every shop, drawn from its latest mix of buyer types, until Ctrl-C.
@@ -78,6 +81,7 @@ def agents(
             seed=seed,
             backend=backend,
             merchants=frozenset(merchant or []),
+            steadied=not as_counted,
         ),
         start_ms,
         Lineage(store, simulator.codebook_version),

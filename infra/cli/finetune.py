@@ -78,6 +78,7 @@ def finetune(
 
     from agent_runtime.errors import ModelError
     from agent_runtime.markov import fit_markov
+    from agent_runtime.mix_prior import prior_of
     from agent_runtime.replay import repertoire
     from agent_runtime.shop import observe_shops, under_conditions
     from agent_runtime.simulator import TEXT, check_target, is_simulator, load_simulator, write_simulator
@@ -140,7 +141,8 @@ def finetune(
     chain = fit_markov(traces, vocabulary)
     if learner is not None:
         shops = learner.shops_and(shops)
-    version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response, form)
+    prior = prior_of(traces, vocabulary) or (learner.prior() if learner else None)
+    version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response, form, prior)
     _report(out, version, fields)
     if json_file is not None:
         report = {"simulator_version": version, "codebook_version": known.version, **fields}

@@ -40,6 +40,9 @@ def simulate(
     storefronts: Annotated[
         Path | None, typer.Option(help="Told conditions of that storefront: a line of JSON a merchant.")
     ] = None,
+    as_counted: Annotated[
+        bool, typer.Option("--as-counted", help="Take the mix as counted, not drawn towards what merchants share.")
+    ] = False,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Fit the simulator to that storefront's own sessions in --events first.")
     ] = False,
@@ -96,6 +99,7 @@ def simulate(
     from agent_runtime.endpoint import Endpoint
     from agent_runtime.errors import PopulationError, VariantError
     from agent_runtime.lineage import Lineage
+    from agent_runtime.mix_prior import steadied
     from agent_runtime.population import assigned_mix, latest_mix, simulated_until_ms
     from agent_runtime.publish import ClickPublisher
     from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
@@ -141,6 +145,8 @@ def simulate(
         mix, busy_until_ms = told_mix.mix, simulated_until_ms(store) or 0
         if told_mix.said:
             console.print(told_mix.said, highlight=False)
+    if change is None and not as_counted:
+        mix = steadied(mix, simulator.prior())
     shop = _shop(simulator, merchant, gap_ms, events or [], storefronts)
     adapter = None
     if adapt:
