@@ -1,6 +1,7 @@
 """Who walks in: the latest mix of buyer types of a merchant, and the shoppers drawn from it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,17 +41,36 @@ class Reader(Protocol):
 
 
 _LATEST = """
-SELECT codebook_version, toUnixTimestamp64Milli(as_of) AS as_of_ms, n_effective, code, weight
-FROM latest_mix WHERE merchant_id = %(merchant)s AND source = 'live' AND weight > 0 ORDER BY code
+SELECT codebook_version, toUnixTimestamp64Milli(window_start) AS as_of_ms, n_effective, code, weight
+FROM merchant_distributions FINAL
+WHERE merchant_id = %(merchant)s AND source = 'live' AND window = 'decayed' AND weight > 0
+  AND (codebook_version, window_start) IN
+  (
+      SELECT argMax(codebook_version, (window_start, emitted_at)), max(window_start)
+      FROM merchant_distributions
+      WHERE merchant_id = %(merchant)s AND source = 'live' AND window = 'decayed'
+        AND window_start <= fromUnixTimestamp64Milli(%(at_ms)s, 'UTC')
+  )
+ORDER BY code
 """
+#: After all that the store can hold: the year 2100.
+_ENDLESS_MS = 4_102_444_800_000
 _KNOWN = "SELECT DISTINCT merchant_id FROM latest_mix WHERE source = 'live' ORDER BY merchant_id LIMIT 20"
 _MERCHANTS = "SELECT DISTINCT merchant_id FROM latest_mix WHERE source = 'live' ORDER BY merchant_id"
 _CLOCK = "SELECT toUnixTimestamp64Milli(max(finished_at)) AS finished_ms, count() AS runs FROM simulation_runs FINAL"
 
 
-def latest_mix(store: Reader, merchant_id: str) -> Mix:
-    """Return a merchant's latest decayed mix of live sessions. Raises PopulationError when there is none."""
-    rows = store.select(_LATEST, {"merchant": merchant_id}).to_pylist()
+def latest_mix(store: Reader, merchant_id: str, at_ms: int = _ENDLESS_MS) -> Mix:
+    """Return a merchant's latest decayed mix of live sessions, or what it was at ``at_ms``, event time, UTC.
+
+    Raises PopulationError when there is none.
+    """
+    rows = store.select(_LATEST, {"merchant": merchant_id, "at_ms": at_ms}).to_pylist()
+    if not rows and at_ms < _ENDLESS_MS:
+        latest = datetime.fromtimestamp(latest_mix(store, merchant_id).as_of_ms / 1000, UTC)
+        raise PopulationError(
+            f"Merchant {merchant_id} had no mix of buyer types by then; its latest is of {latest:%Y-%m-%dT%H:%M}Z."
+        )
     if not rows:
         known = [row["merchant_id"] for row in store.select(_KNOWN).to_pylist()]
         others = f"known are {', '.join(known)}" if known else "none is known yet; stream some traffic first"

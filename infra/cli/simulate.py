@@ -40,6 +40,10 @@ def simulate(
     storefronts: Annotated[
         Path | None, typer.Option(help="Told conditions of that storefront: a line of JSON a merchant.")
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(help="Draw from the mix of this event time, ISO 8601; by default the latest."),
+    ] = None,
     as_counted: Annotated[
         bool, typer.Option("--as-counted", help="Take the mix as counted, not drawn towards what merchants share.")
     ] = False,
@@ -118,6 +122,8 @@ def simulate(
 
     if variant is None and (html or assignments):
         raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
+    if at and assignments:
+        raise ArgumentError("--at asks the store for a mix, and --assignments is the mix; leave one of them out.")
     if steps is not None and not browser:
         raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
     if adapt and (not events or browser or variant is not None or backend not in ADAPTED):
@@ -141,7 +147,8 @@ def simulate(
         mix, busy_until_ms = assigned_mix(assignments, merchant), 0
     else:
         store = Store(dials.clickhouse, patience_s=0)
-        told_mix = Lineage(store, simulator.codebook_version)(latest_mix(store, merchant))
+        known = latest_mix(store, merchant, _milliseconds(at, "--at")) if at else latest_mix(store, merchant)
+        told_mix = Lineage(store, simulator.codebook_version)(known)
         mix, busy_until_ms = told_mix.mix, simulated_until_ms(store) or 0
         if told_mix.said:
             console.print(told_mix.said, highlight=False)
@@ -152,6 +159,9 @@ def simulate(
     if adapt:
         with console.status(f"fitting to the sessions of {merchant}"):
             adapter = adapter_of(simulator, backend, events or [], gap_ms, shop)
+    begin_ms = max(_now_ms(), busy_until_ms) if change is None else mix.as_of_ms
+    if start:
+        begin_ms = _milliseconds(start, "--start")
     plan = Plan(
         mix=mix,
         simulator_version=simulator.version,
@@ -159,7 +169,7 @@ def simulate(
         backend=f"{backend}-browser" if browser else backend,
         buyers=buyers,
         seed=seed,
-        start_ms=_milliseconds(start) if start else mix.as_of_ms if change else max(_now_ms(), busy_until_ms),
+        start_ms=begin_ms,
         span_ms=round(hours * HOUR_MS),
         gap_ms=gap_ms,
         lateness_ms=rules.allowed_lateness_ms,
@@ -242,13 +252,13 @@ def _shop(simulator: "Simulator", merchant: str, gap_ms: int, events: list[Path]
     return simulator.shops[merchant]
 
 
-def _milliseconds(text: str) -> int:
+def _milliseconds(text: str, option: str) -> int:
     from agent_runtime.errors import PopulationError
 
     try:
         time_of = datetime.fromisoformat(text)
     except ValueError as error:
-        raise PopulationError(f"--start {text!r} is no ISO 8601 time; write it like 2026-11-23T08:00:00Z.") from error
+        raise PopulationError(f"{option} {text!r} is no ISO 8601 time; write it like 2026-11-23T08:00:00Z.") from error
     return round((time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
