@@ -36,19 +36,6 @@ class Mix:
         total = sum(sessions)
         return Mix(codes, [n / total for n in sessions], sessions, total, float(total))
 
-    def shrunk(self, prior: dict[int, float], strength: float) -> dict[int, float]:
-        """Return shares pulled towards a prior: the mean of a Dirichlet posterior with ``strength`` pseudo-sessions.
-
-        For merchants too small for their own counts to mean much: (n_eff · weight + strength · prior) / (n_eff +
-        strength), over all codes of either. Stored weights stay raw; only readers shrink. ``prior`` sums to 1.
-        """
-        own = dict(zip(self.codes, self.weights, strict=True))
-        scale = self.n_effective + strength
-        return {
-            code: (self.n_effective * own.get(code, 0.0) + strength * prior.get(code, 0.0)) / scale
-            for code in sorted(own.keys() | prior.keys())
-        }
-
 
 class DecayRule:
     """The weight of a session as a function of when it ended; half as much every ``half_life_ms``."""

@@ -53,9 +53,7 @@ def test_without_a_time_it_is_the_latest(store: Store) -> None:
 
 
 def test_what_is_not_there_is_said(store: Store) -> None:
-    with pytest.raises(
-        PopulationError, match="had no mix of buyer types by then; its latest is of 2025-06-16T13:00Z"
-    ):
+    with pytest.raises(PopulationError, match="had no mix of buyer types by then; its latest is of 2025-06-16T13:00Z"):
         latest_mix(store, "shop", NOON_MS - 1)
     with pytest.raises(PopulationError, match="Merchant nowhere has no mix of buyer types; known are shop"):
         latest_mix(store, "nowhere", NOON_MS)

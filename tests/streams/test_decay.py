@@ -67,10 +67,3 @@ def test_the_order_of_arrival_does_not_change_a_bit_and_the_weights_are_the_form
     whole = math.fsum(weights.values())
     assert mix.codes == sorted(weights)
     assert mix.weights == pytest.approx([weights[code] / whole for code in mix.codes], rel=1e-6)
-
-
-def test_shrinking_pulls_a_small_merchant_to_the_prior_and_leaves_a_large_one() -> None:
-    prior = {0: 0.5, 1: 0.5}
-    small, large = Mix.of_counts({0: 2}), Mix.of_counts({0: 20_000})
-    assert small.shrunk(prior, strength=20) == pytest.approx({0: 12 / 22, 1: 10 / 22})
-    assert large.shrunk(prior, strength=20)[0] == pytest.approx(1, abs=1e-3)
