@@ -18,6 +18,8 @@ from encoders.serving import Encoder
 from encoders.sessionise import read_sessions
 
 _PERSONA, _EARLIER = "persona", "earlier"
+#: Fewer sessions teach a model themselves and nothing else.
+_LEAST_SESSIONS = 50
 
 
 def gone_on(
@@ -28,8 +30,9 @@ def gone_on(
     past    event log of the past halves, as ``read_held_out`` leaves it
     folder  where the simulators are kept; those that are there are not trained again
 
-    One simulator learns from all merchants together, each by the root of its sessions. Raises ModelError when one has
-    no language model of the compact form, TraceError when there are too few sessions.
+    One simulator learns from all merchants together, each by the root of its sessions. One for whom there are too few
+    sessions stays as it is: that of buyers who came before, where nobody did. Raises ModelError when one has no
+    language model of the compact form.
     """
     encoder = Encoder.load(casting.encoder)
     recorded = record(read_sessions([past], plan.gap_ms, casting.max_events), encoder)
@@ -39,6 +42,9 @@ def gone_on(
 
     def learnt(name: str, source: Path, recipe: Recipe) -> Path:
         target = folder / name
+        traces = recorded.traces.of_other_session(plan.seed) if recipe.other_session else recorded.traces
+        if len(traces) < _LEAST_SESSIONS:
+            return source
         if not (target / MANIFEST_FILE).is_file():
             say(f"{name.replace('_', ' ')} goes on")
             base = load_simulator(source)

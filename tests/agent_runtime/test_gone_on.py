@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from agent_runtime.alignment_pool import Casting
+from agent_runtime.alignment_run import AlignmentPlan
+from agent_runtime.gone_on import gone_on
 from agent_runtime.simulator import load_simulator
+from encoders.generator.run import GeneratorRun, generate
 from tests.commands import ends
 
 SMALL = ["--width", "16", "--layers", "1", "--epochs", "1"]
@@ -68,3 +72,12 @@ def test_what_cannot_go_on_says_why(
     ends(2, [*taught, "--out", str(tmp_path / "out"), "--base", str(simulators / base), *more])
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_who_has_too_little_to_learn_from_stays(simulators: Path, tmp_path: Path, taught: list[str]) -> None:
+    few = tmp_path / "few.parquet"
+    generate(GeneratorRun(1, 15, 24.0, 5, 1_788_739_200_000), few, tmp_path / "truth.parquet", lambda done, total: None)
+    typed, nobody = simulators / "typed", simulators / "untyped"
+    cast = Casting(Path(taught[-1]), typed, {"no_persona": nobody}, earlier=typed)
+    assert gone_on(cast, few, tmp_path / "made", AlignmentPlan()) == cast
+    assert not (tmp_path / "made").exists()
