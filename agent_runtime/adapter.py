@@ -36,11 +36,10 @@ F64 = npt.NDArray[np.float64]
 DEVIATION = 0.7
 #: Standard deviations of an action's bias around its event's: the likeliest of these holds.
 ACTION_DEVIATIONS = (0.1, 0.2, 0.3, 0.5, 0.7)
-#: Covariances of the moves' biases, leaving being an event of its own.
+#: The same where actions of one event may hardly differ: ten biases for thirty actions.
+EVENTS_ALONE = (0.01,)
+#: Events of the moves, leaving being an event of its own.
 _EVENTS = np.append(EVENT_OF_ACTION, 0)
-_MOVE_PRIORS = tuple(
-    DEVIATION**2 * (_EVENTS[:, None] == _EVENTS) + own**2 * np.eye(len(_EVENTS)) for own in ACTION_DEVIATIONS
-)
 #: A shop like those seen takes half a dozen steps, one unlike any of them some more.
 _STEPS = 50
 _SETTLED = 1e-6
@@ -112,11 +111,12 @@ def fit_adapter(
     return fit_biases(decisions(backend, vocabulary, rows, capabilities))
 
 
-def fit_biases(seen: Decisions) -> Adapter:
-    """Return the adapter of decisions that were read out already."""
-    fits = [_fit(seen.moves, _MOVE_PRIORS[0])]
-    for prior in _MOVE_PRIORS[1:]:
-        fits.append(_fit(seen.moves, prior, fits[-1].bias))
+def fit_biases(seen: Decisions, deviations: Sequence[float] = ACTION_DEVIATIONS) -> Adapter:
+    """Return the adapter of decisions that were read out already; the likeliest of ``deviations`` holds."""
+    fits: list[_Fit] = []
+    for own in deviations:
+        prior = DEVIATION**2 * (_EVENTS[:, None] == _EVENTS) + own**2 * np.eye(len(_EVENTS))
+        fits.append(_fit(seen.moves, prior, fits[-1].bias if fits else None))
     pauses = _fit(seen.pauses, DEVIATION**2 * np.eye(PACES))
     return Adapter(max(fits, key=lambda fit: fit.evidence).bias, pauses.bias)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent_runtime.adapter import Adapter, adapted, fit_biases, spread
+from agent_runtime.adapter import ACTION_DEVIATIONS, EVENTS_ALONE, Adapter, adapted, fit_biases, spread
 from agent_runtime.alignment import code_divergence, measures
 from agent_runtime.backends import Backend
 from agent_runtime.behaviour import Behaviour, of_played
@@ -77,6 +77,7 @@ class AlignmentPlan:
     code_derangements  permutations of the full codes, likewise
     other_mixes       mixes of other merchants, likewise
     adapter_sessions  past sessions that the adapter is fitted on, at most, evenly spread
+    few_biases        whether an adapter has one bias an event instead of one an action
     plain             backends without persona tokens that are also measured without the adapter
     read_out          future sessions that next-action figures are measured on, at most
     """
@@ -87,6 +88,7 @@ class AlignmentPlan:
     code_derangements: int = 1
     other_mixes: int = 2
     adapter_sessions: int = 400
+    few_biases: bool = False
     plain: tuple[str, ...] = ("no_persona",)
     read_out: int = 300
 
@@ -203,7 +205,8 @@ class Comparison:
         is foretold.
         """
         past = self.held.past.traces if told is None else told
-        adapter = fit_biases(self._decisions(player, past, self.plan.adapter_sessions))
+        deviations = EVENTS_ALONE if self.plan.few_biases else ACTION_DEVIATIONS
+        adapter = fit_biases(self._decisions(player, past, self.plan.adapter_sessions), deviations)
         self.adapters[name] = adapter
         if told is not None:
             return adapter

@@ -30,6 +30,9 @@ def align(
             "as simulate --adapt takes.",
         ),
     ] = None,
+    few_biases: Annotated[
+        bool, typer.Option("--few-biases", help="Adapters of one bias an event, instead of one an action.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Storefronts compared at the same time.")] = 2,
     device: Annotated[str, typer.Option(help="Where models are trained: cpu or cuda.")] = "cpu",
     real: Annotated[
@@ -74,7 +77,7 @@ def align(
         processes=processes, device=device, own_past=own_past,
     )  # fmt: skip
     most = adapter_sessions or (MOST_SESSIONS if real else AlignmentPlan().adapter_sessions)
-    plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most)
+    plan = AlignmentPlan(seed=seed, derangements=derangements, adapter_sessions=most, few_biases=few_biases)
     if drifted:
         report = bench_align_drift(folder, sizes, drifted, plan, steps())
         show("align", report, json_file)
