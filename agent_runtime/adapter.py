@@ -115,10 +115,14 @@ def fit_biases(seen: Decisions, deviations: Sequence[float] = ACTION_DEVIATIONS)
     """Return the adapter of decisions that were read out already; the likeliest of ``deviations`` holds."""
     fits: list[_Fit] = []
     for own in deviations:
-        prior = DEVIATION**2 * (_EVENTS[:, None] == _EVENTS) + own**2 * np.eye(len(_EVENTS))
-        fits.append(_fit(seen.moves, prior, fits[-1].bias if fits else None))
+        fits.append(_fit(seen.moves, _move_prior(own), fits[-1].bias if fits else None))
     pauses = _fit(seen.pauses, DEVIATION**2 * np.eye(PACES))
     return Adapter(max(fits, key=lambda fit: fit.evidence).bias, pauses.bias)
+
+
+def _move_prior(own: float) -> F64:
+    """Return the covariance of the moves' biases, (A + 1, A + 1): an event's, and ``own`` around it."""
+    return np.asarray(DEVIATION**2 * (_EVENTS[:, None] == _EVENTS) + own**2 * np.eye(len(_EVENTS)))
 
 
 class _Fit(NamedTuple):

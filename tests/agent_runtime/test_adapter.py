@@ -8,10 +8,11 @@ import pytest
 
 from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
 from agent_runtime.adapter import (
-    _MOVE_PRIORS,
+    ACTION_DEVIATIONS,
     DEVIATION,
     Adapter,
     _fit,
+    _move_prior,
     adapted,
     fit_adapter,
     fit_biases,
@@ -72,6 +73,8 @@ def test_few_sessions_say_of_an_action_what_they_say_of_its_event_and_many_what_
     planted[views] = 0.6 * np.random.default_rng(3).normal(size=views.stop - views.start)
     found = fit_biases(Decisions(drawn(planted, 8_000, 1), no_pauses())).moves
     assert (found - found.mean())[views] == pytest.approx((planted - planted.mean())[views], abs=0.3)
+    few = fit_biases(Decisions(drawn(planted, 8_000, 1), no_pauses()), EVENTS_ALONE).moves
+    assert few[views].std() < 0.1 * found[views].std()
 
 
 def _flat(seen: Choices) -> np.ndarray:
@@ -88,7 +91,7 @@ def test_a_backend_that_is_far_off_is_brought_back(far: float) -> None:
     seen = Choices(scores, allowed, random.integers(5, MOVES, 2_000))
     found = fit_biases(Decisions(seen, no_pauses())).moves
     # what differs within an event as much as this is likeliest under the widest prior
-    precision = np.linalg.inv(_MOVE_PRIORS[-1])
+    precision = np.linalg.inv(_move_prior(ACTION_DEVIATIONS[-1]))
     losses = [
         seen.losses(bias).mean() + bias @ precision @ bias / 4_000 for bias in (found, found * 1.01, found * 0.99)
     ]
