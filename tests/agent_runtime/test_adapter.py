@@ -10,6 +10,7 @@ from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
 from agent_runtime.adapter import (
     ACTION_DEVIATIONS,
     DEVIATION,
+    EVENTS_ALONE,
     Adapter,
     _fit,
     _move_prior,
