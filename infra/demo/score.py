@@ -14,8 +14,9 @@ from sklearn.metrics import normalized_mutual_info_score
 from infra.stack.clickhouse import connect
 from streams.forecast import DAY_MS
 
-#: A planted drift counts as found when an alarm of its merchant comes between its begin and this long after its end.
-FOUND_WITHIN_MS = 12 * 3_600_000
+#: A planted drift counts as found when an alarm of its merchant comes between its begin and this long after its end: a
+#: day, for with two days behind it a change has to be told from a day's rhythm.
+FOUND_WITHIN_MS = DAY_MS
 
 _FINALS = """
     SELECT merchant_id, session_id, client_id, toUnixTimestamp64Milli(started_at) AS started_ms,
