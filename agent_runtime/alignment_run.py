@@ -105,7 +105,7 @@ class Comparison:
         counted = mix_of(held.merchant_id, cast.encoder.version, held.past.traces.code, held.span.start_ms)
         self.mix = steadied(counted, cast.prior)
         #: full codes under each coarse type
-        self.fine = cast.encoder.size // len({path.partition(".")[0] for path in cast.encoder.code_paths})
+        self.fine = cast.persona.vocabulary.fine
         self.figures: dict[str, Figures] = {}
         self.by_token: list[tuple[I32, Behaviour]] = []
         self.behaviours: dict[str, Behaviour] = {}

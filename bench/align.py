@@ -104,7 +104,9 @@ def bench_align(
         [held_events], Encoder.load(casting.encoder), plan.gap_ms, casting.max_events, bench.least_sessions, folder
     )
     if bench.own_past:
-        casting = gone_on(casting, folder / PAST_FILE, folder / f"own-past-{bench.world}-{bench.training}", plan, say)
+        # beside what they go on from, and by whose past: others held out make other simulators
+        made = casting.persona.parent / f"own-past-{held_events.stem}-{bench.least_sessions}"
+        casting = gone_on(casting, folder / PAST_FILE, made, plan, say)
     left = len(held)
 
     def done(merchant: str) -> None:
@@ -185,15 +187,9 @@ def report_of(table: AlignmentTable, storefronts: int, sessions: int) -> Report:
     report.add("future_sessions", float(sessions), "sessions")
     for condition in table.conditions():
         for measure in table.measures(condition):
-            found = table.mean(condition, measure)
             name = measure if condition == PERSONA else f"{measure}_{condition}"
-            if found is None:
-                report.missing[name] = "no storefront has support for it."
-                continue
             unit = "nats" if "js" in measure or "nats" in measure else "of mean" if "w1" in measure else "0 to 1"
-            report.add(name, found.value, unit)
-            report.add(f"{name}_low", found.low, unit)
-            report.add(f"{name}_high", found.high, unit)
+            report.estimate(name, table.mean(condition, measure), unit)
     for measure in ("ara_g", "ara_s", "ara_t", "ara_events", "conversion", "depth_w1", "dwell_w1"):
         report.compare(measure, f"{measure}_floor")
     return report

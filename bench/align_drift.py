@@ -14,7 +14,7 @@ import numpy as np
 from agent_runtime.alignment import measures
 from agent_runtime.alignment_pool import Stage
 from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures
-from agent_runtime.alignment_table import AlignmentTable, Estimate
+from agent_runtime.alignment_table import AlignmentTable
 from agent_runtime.behaviour import of_played
 from agent_runtime.held_out import HeldOut, Recorded, read_held_out, record
 from agent_runtime.mix_prior import steadied
@@ -116,21 +116,12 @@ def report_of(table: AlignmentTable, storefronts: int, known_h: Sequence[float] 
     """Return every mean with its interval, and how far personas are above none that have seen as much."""
     report = Report()
     report.add("drifted_storefronts", float(storefronts), "storefronts")
-
-    def note(name: str, found: Estimate | None, unit: str) -> None:
-        if found is None:
-            report.missing[name] = "no storefront has support for it."
-            return
-        report.add(name, found.value, unit)
-        report.add(f"{name}_low", found.low, unit)
-        report.add(f"{name}_high", found.high, unit)
-
     for measure in MEASURES:
         unit = "of mean" if measure == "depth_w1" else "0 to 1"
         for condition in table.conditions():
-            note(f"{measure}_{condition}", table.mean(condition, measure), unit)
+            report.estimate(f"{measure}_{condition}", table.mean(condition, measure), unit)
     for hours in known_h:
         above = table.above(f"persona_{hours:g}h", f"no_persona_{hours:g}h", "ara_g")
-        note(f"ara_g_above_no_persona_{hours:g}h", above, "0 to 1")
-        note(f"sessions_{hours:g}h", table.mean(f"real_{hours:g}h", "sessions"), "sessions")
+        report.estimate(f"ara_g_above_no_persona_{hours:g}h", above, "0 to 1")
+        report.estimate(f"sessions_{hours:g}h", table.mean(f"real_{hours:g}h", "sessions"), "sessions")
     return report

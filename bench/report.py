@@ -11,6 +11,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from agent_runtime.alignment_table import Estimate
+
 _PACKAGES = (
     "simpersona-stream",
     "faust-streaming",
@@ -45,6 +47,15 @@ class Report:
     def add(self, name: str, value: float, unit: str) -> None:
         """Note one figure."""
         self.figures[name] = Figure(value, unit)
+
+    def estimate(self, name: str, found: Estimate | None, unit: str) -> None:
+        """Note a mean over storefronts and its interval, or that no storefront has it."""
+        if found is None:
+            self.missing[name] = "no storefront has support for it."
+            return
+        self.add(name, found.value, unit)
+        self.add(f"{name}_low", found.low, unit)
+        self.add(f"{name}_high", found.high, unit)
 
     def compare(self, name: str, over: str) -> None:
         """Note the ratio of two figures of this run as ``name/over``."""

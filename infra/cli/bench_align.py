@@ -70,8 +70,13 @@ def align(
     from bench.align_real import bench_align_real
     from bench.align_targets import targets_table
     from bench.drift_picture import draw_drift
+    from infra.errors import ArgumentError
     from schemas.settings import settings
 
+    if drifted and (real or own_past):
+        raise ArgumentError("--drifted makes storefronts of its own; leave out --real and --own-past.")
+    if picture is not None and not drifted:
+        raise ArgumentError("--picture draws what --drifted measures; add --drifted 12.")
     sizes = AlignBench(
         merchants, buyers, held_out, held_out_buyers, hours, least_sessions, world_seed, seed, epochs=epochs,
         processes=processes, device=device, own_past=own_past,

@@ -26,6 +26,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
         (("encoder", "--merchants", "2"), "Invalid value for '--merchants'"),
         (("drift", "--points", "0"), "Invalid value for '--points'"),
         (("browser", "--sessions", "1"), "Invalid value for '--sessions'"),
+        (("align", "--drifted", "2", "--real"), "error: --drifted makes storefronts of its own; leave out --real"),
+        (("align", "--picture", "drift.svg"), "error: --picture draws what --drifted measures; add --drifted 12."),
         (("nothing",), "No such command 'nothing'"),
     ],
 )
