@@ -18,6 +18,7 @@ from infra.stack.migrate import migrate
 from infra.stack.store import EmbeddedStore
 from schemas.settings import settings
 from tests.faults.table import as_markdown, rows_of, write_table
+from tests.worker_process import until
 
 REPOSITORY = Path(__file__).parent.parent
 BROKER_MEMORY_MB = 2048
@@ -92,10 +93,15 @@ def started_apache_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFact
 def apache_kafka(started_apache_kafka: str) -> str:
     """The bootstrap address of the session's Apache Kafka, without topics. Name a group of the test's own."""
     admin = KafkaAdminClient(bootstrap_servers=started_apache_kafka)
+
+    def left() -> list[str]:
+        return [topic for topic in admin.list_topics() if not topic.startswith("__")]
+
     try:
-        left = [topic for topic in admin.list_topics() if not topic.startswith("__")]
-        if left:
-            admin.delete_topics(left)
+        if topics := left():
+            admin.delete_topics(topics)
+            # The broker names them until it has heard of it from its controller: a test would take them for its own.
+            until(lambda: not left(), "the topics of the test before to go", poll_s=0.01)
     finally:
         admin.close()
     return started_apache_kafka
