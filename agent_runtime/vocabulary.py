@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agent_runtime.actions import ACTIONS, MOMENTS, PACES
-from agent_runtime.capabilities import FLAG_GROUPS
 from agent_runtime.errors import ModelError
+from agent_runtime.storefront.actions import ACTIONS, MOMENTS, PACES
+from agent_runtime.storefront.capabilities import FLAG_GROUPS
 from schemas.taxonomy import DEVICES, REFERRERS
 
 Tokens = npt.NDArray[np.int64]

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 
-from agent_runtime.alignment_pool import Casting, compare_all
-from agent_runtime.alignment_run import AlignmentPlan
-from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.finetune import FinetuneOptions
-from agent_runtime.gone_on import gone_on
-from agent_runtime.held_out import PAST_FILE, read_held_out, record
-from agent_runtime.shop import observe_shops
-from agent_runtime.simulator import MANIFEST_FILE
-from agent_runtime.simulator_training import RECIPES, train_simulator
+from agent_runtime.alignment.gone_on import gone_on
+from agent_runtime.alignment.pool import Casting, compare_all
+from agent_runtime.alignment.run import AlignmentPlan
+from agent_runtime.alignment.table import AlignmentTable
+from agent_runtime.simulators.finetune import FinetuneOptions
+from agent_runtime.simulators.simulator import MANIFEST_FILE
+from agent_runtime.simulators.training import RECIPES, train_simulator
+from agent_runtime.storefront.shop import observe_shops
+from agent_runtime.traces.held_out import PAST_FILE, read_held_out, record
 from agent_runtime.vocabulary import Vocabulary
 from bench.report import Report
 from encoders.artefact import MANIFEST_FILE as ENCODER_MANIFEST

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_runtime.alignment import measures
-from agent_runtime.alignment_pool import Stage
-from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Figures
-from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.behaviour import of_played
-from agent_runtime.held_out import HeldOut, Recorded, read_held_out, record
-from agent_runtime.mix_prior import steadied
-from agent_runtime.population import quotas
-from agent_runtime.rollout import Span
-from agent_runtime.yardsticks import mix_of
+from agent_runtime.alignment.measures import measures
+from agent_runtime.alignment.pool import Stage
+from agent_runtime.alignment.run import AlignmentPlan, Cast, Comparison, Figures
+from agent_runtime.alignment.table import AlignmentTable
+from agent_runtime.alignment.yardsticks import mix_of
+from agent_runtime.population.population import quotas
+from agent_runtime.population.prior import steadied
+from agent_runtime.traces.behaviour import of_played
+from agent_runtime.traces.held_out import HeldOut, Recorded, read_held_out, record
+from agent_runtime.walk.rollout import Span
 from bench.align import FIRST_HELD_OUT, START_MS, AlignBench, generated, learn_world
 from bench.report import Report
 from encoders.generator.drifts import HOUR_MS, SCHEDULE

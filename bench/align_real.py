@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_runtime.alignment_pool import Results, compare_all
-from agent_runtime.alignment_run import AlignmentPlan
-from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.gone_on import gone_on
-from agent_runtime.held_out import PAST_FILE, read_held_out
+from agent_runtime.alignment.gone_on import gone_on
+from agent_runtime.alignment.pool import Results, compare_all
+from agent_runtime.alignment.run import AlignmentPlan
+from agent_runtime.alignment.table import AlignmentTable
+from agent_runtime.traces.held_out import PAST_FILE, read_held_out
 from bench.align import AlignBench, learn, report_of
 from bench.real_logs import read_logs
 from bench.report import Report

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from agent_runtime.alignment_table import AlignmentTable, Estimate
+from agent_runtime.alignment.table import AlignmentTable, Estimate
 
 VALUE, SHARE, ABOVE = "value", "share of", "above"
 

@@ -13,8 +13,8 @@ from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from infra.errors import BenchError
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED
-from streams.replay import Replay, replay
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
+from streams.event_logs.replay import Replay, replay
 
 _POLL_INTERVAL_S = 0.1
 #: Share of the backlog left out at the start, for us and for every peer: joining the group and the first, cold chunks.

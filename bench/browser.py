@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_runtime.actions import ACTIONS
+from agent_runtime.alignment.yardsticks import mix_of
 from agent_runtime.browser.chromium import find_chromium
 from agent_runtime.browser.play import Pages, Watch, play_in_browser
 from agent_runtime.browser.shopper import Manners, Walk
-from agent_runtime.capabilities import NO_FLAGS
-from agent_runtime.population import quotas
-from agent_runtime.rollout import Span
-from agent_runtime.simulation import shop_hash
-from agent_runtime.storefront import Storefront
-from agent_runtime.yardsticks import mix_of
+from agent_runtime.crowds.simulation import shop_hash
+from agent_runtime.population.population import quotas
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.capabilities import NO_FLAGS
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.walk.rollout import Span
 from bench.browser_pictures import Sitting, take_pictures
 from bench.browser_world import START_MS, BrowserWorld, BrowserWorldPlan, make_browser_world
 from bench.report import Report

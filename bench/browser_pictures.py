@@ -11,8 +11,8 @@ from PIL import Image
 
 from agent_runtime.browser.play import Pages, play_in_browser
 from agent_runtime.browser.shopper import Manners, Walk
-from agent_runtime.rollout import Span
-from agent_runtime.storefront import Storefront
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.walk.rollout import Span
 from bench.browser_world import START_MS, BrowserWorld
 from infra.web.alone import storefront_alone
 from infra.web.catalogue import Shops

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from agent_runtime.finetune import FinetuneOptions
-from agent_runtime.held_out import Recorded, record
-from agent_runtime.shop import Shop, observe_shops, write_shops
-from agent_runtime.simulator import MANIFEST_FILE, Simulator, load_simulator
-from agent_runtime.simulator_training import Recipe, train_simulator
+from agent_runtime.simulators.finetune import FinetuneOptions
+from agent_runtime.simulators.simulator import MANIFEST_FILE, Simulator, load_simulator
+from agent_runtime.simulators.training import Recipe, train_simulator
+from agent_runtime.storefront.shop import Shop, observe_shops, write_shops
+from agent_runtime.traces.held_out import Recorded, record
 from agent_runtime.vocabulary import Vocabulary
 from encoders.artefact import MANIFEST_FILE as ENCODER_MANIFEST
 from encoders.artefact import write_artefact

@@ -1,6 +1,6 @@
 """Are shifts of a merchant's mix noticed soon, rightly named, and not when there is none? The product's own detectors.
 
-Simulated final assignments of the generator's shops (``bench.drift_traffic``) go through ``streams.drift_watch``, shop
+Simulated final assignments of the generator's shops (``bench.drift_traffic``) go through ``streams.drift.watch``, shop
 by shop. Steady shops count false alarms; others shift once, after two weeks, by so many points of their mix.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from bench.drift_traffic import DAY_MS, START_MS, Shifted, TrafficPlan, plan_shift, sessions_of, type_of
 from bench.report import Report
-from streams.drift import ADWIN, PAGE_HINKLEY, WINDOW, DriftRules
-from streams.drift_watch import DriftWatch
-from streams.forecast import Pull
+from streams.drift.detectors import ADWIN, PAGE_HINKLEY, WINDOW, DriftRules
+from streams.drift.forecast import Pull
+from streams.drift.watch import DriftWatch
 
 #: Shops that shift are numbered from here, so that no shop is both.
 FIRST_SHIFTED = 5_000

@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from agent_runtime.fidelity import jensen_shannon
+from agent_runtime.crowds.fidelity import jensen_shannon
 from bench.crowd import Crowd, make_crowd
 from bench.report import Report
 from bench.simulated_world import SimulatedWorld, command
 from bench.stand import Program, Stand
 from encoders.event_log import EventLogWriter
 from infra.errors import BenchError
-from streams.store import Store
+from streams.store.connection import Store
 
 #: "Has followed" means this near to the new mix, in nats of Jensen–Shannon divergence of coarse types.
 NEAR_NATS = 0.02

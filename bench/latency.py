@@ -31,7 +31,7 @@ from encoders.artefact import read_manifest
 from infra.errors import BenchError
 from schemas.topics import CLICKS_RAW
 from streams.app import TICK_S
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 #: After joining and the first rows, caches are warm and the rate of rows is steady.
 WARM_UP_S = 12.0

@@ -16,7 +16,7 @@ from infra.stack.clickhouse import connect
 from schemas.click_codec import encode_click
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, click_key
-from streams.click_records import partition_of
+from streams.event_logs.click_records import partition_of
 
 #: Several shops, so that probes cross every partition of the second hop, and enough clients for all of the first.
 _SHOPS, _CLIENTS_PER_SHOP = 8, 5

@@ -11,7 +11,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from agent_runtime.alignment_table import Estimate
+from agent_runtime.alignment.table import Estimate
 
 _PACKAGES = (
     "simpersona-stream",

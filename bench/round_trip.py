@@ -17,21 +17,21 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from agent_runtime.alignment_scores import POOLED, Measured, score_rows
-from agent_runtime.alignment_table import ENDS, Estimate
-from agent_runtime.fidelity import jensen_shannon, session_batch
-from agent_runtime.held_out import HeldOut, read_held_out
-from agent_runtime.simulator import load_simulator
-from agent_runtime.storefront import Storefront
-from agent_runtime.told import play_told
+from agent_runtime.alignment.scores import POOLED, Measured, score_rows
+from agent_runtime.alignment.table import ENDS, Estimate
+from agent_runtime.crowds.fidelity import jensen_shannon, session_batch
+from agent_runtime.models.told import play_told
+from agent_runtime.simulators.simulator import load_simulator
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.traces.held_out import HeldOut, read_held_out
 from bench.group import Group
 from bench.report import Report
 from bench.simulated_world import SimulatedWorld
 from bench.stand import Stand
 from encoders.serving import Encoder
 from infra.errors import BenchError
-from streams.sink import Sink
-from streams.store import Store
+from streams.store.connection import Store
+from streams.store.sink import Sink
 
 #: The mix that buyers are drawn from is that of the whole past half, not of its last hours.
 _HALF_LIFE_MS = 30 * 86_400_000

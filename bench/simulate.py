@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_runtime.cost import Prices, preview
-from agent_runtime.endpoint import Address, Endpoint
-from agent_runtime.rollout import Span, play
-from agent_runtime.simulator import LOCAL, MARKOV, REPLAY, TEXT, load_simulator
-from agent_runtime.storefront import Storefront
+from agent_runtime.models.cost import Prices, preview
+from agent_runtime.models.endpoint import Address, Endpoint
+from agent_runtime.simulators.simulator import LOCAL, MARKOV, REPLAY, TEXT, load_simulator
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.walk.rollout import Span, play
 from bench.report import Report
 from infra.errors import BenchError
 from schemas.errors import SimpersonaError

@@ -21,7 +21,7 @@ from bench.state_traffic import START_MS, Rows, traffic
 from bench.state_work import Work, work
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 _DEADLINE_S = 600.0
 #: Sessions that come and go before the worker's memory is looked at: by then its buffers are as large as work needs.

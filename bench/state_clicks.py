@@ -11,9 +11,9 @@ from bench.state_traffic import Rows, click_rows
 from schemas.click_codec import encode_watermark
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW
-from streams.click_records import ClickWriter
-from streams.emit import Emitter
-from streams.record_batch import packed
+from streams.broker.emit import Emitter
+from streams.broker.record_batch import packed
+from streams.event_logs.click_records import ClickWriter
 
 _ROWS = 65_536
 

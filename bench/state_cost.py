@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.state_traffic import START_MS, Rows, event_batch, traffic
-from streams.session_rules import SessionRules
-from streams.sessions import SessionWindows
+from streams.sessions.rules import SessionRules
+from streams.sessions.windows import SessionWindows
 
 RULES = SessionRules(1_800_000, 300_000, 86_400_000, 512)
 #: How long a made-up session is open on average: its events, the gap and the allowed lateness.

@@ -13,7 +13,7 @@ from bench.state_clicks import produce
 from bench.state_cost import OPEN_S, STEADY_MS
 from bench.state_traffic import Rows, traffic
 from schemas.topics import CLICKS_RAW
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 #: Clicks that are measured, once as many sessions end as begin; the last few are left out, as they are not behind.
 _CLICKS, _LAST_CLICKS = 2_000_000, 100_000

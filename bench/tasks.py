@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent_runtime.finetune import FinetuneOptions, finetune
-from agent_runtime.goal_runs import ChanceDoer, GreedyDoer, ModelDoer, Result, Task, run_tasks
-from agent_runtime.goals import GoalVocabulary, Goods, goal_rows
-from agent_runtime.held_out import record
-from agent_runtime.local_model import LocalModel
-from agent_runtime.new_models import TinyShape, tiny_model
-from agent_runtime.shop import observe_shops
-from agent_runtime.simulator_training import EIGHTFOLD
+from agent_runtime.goals.goals import GoalVocabulary, Goods, goal_rows
+from agent_runtime.goals.runs import ChanceDoer, GreedyDoer, ModelDoer, Result, Task, run_tasks
+from agent_runtime.models.local_model import LocalModel
+from agent_runtime.models.new_models import TinyShape, tiny_model
+from agent_runtime.simulators.finetune import FinetuneOptions, finetune
+from agent_runtime.simulators.training import EIGHTFOLD
+from agent_runtime.storefront.shop import observe_shops
+from agent_runtime.traces.held_out import record
 from bench.report import Report
 from bench.told_world import FIRST_HELD_OUT, START_MS, ToldWorld, encoder_of, training_log
 from encoders.generator.run import GeneratorRun, generate

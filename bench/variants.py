@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agent_runtime.effects import MEASURES, OVERALL, REVENUE, Effect
-from agent_runtime.finetune import FinetuneOptions
-from agent_runtime.held_out import record
-from agent_runtime.rollout import Span
-from agent_runtime.shop import observe_shops, under_conditions
-from agent_runtime.simulator import LOCAL, MANIFEST_FILE, load_simulator
-from agent_runtime.simulator_training import RECIPES, train_simulator
-from agent_runtime.trial import crowd_of, outcomes_of, try_variant
-from agent_runtime.variant import Variant
+from agent_runtime.alignment.yardsticks import mix_of
+from agent_runtime.simulators.finetune import FinetuneOptions
+from agent_runtime.simulators.simulator import LOCAL, MANIFEST_FILE, load_simulator
+from agent_runtime.simulators.training import RECIPES, train_simulator
+from agent_runtime.storefront.shop import observe_shops, under_conditions
+from agent_runtime.traces.held_out import record
+from agent_runtime.variants.effects import MEASURES, OVERALL, REVENUE, Effect
+from agent_runtime.variants.trial import crowd_of, outcomes_of, try_variant
+from agent_runtime.variants.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
-from agent_runtime.yardsticks import mix_of
+from agent_runtime.walk.rollout import Span
 from bench.report import Report
 from bench.told_world import FIRST_HELD_OUT, START_MS, ToldWorld, encoder_of, training_log
 from encoders.generator.counterfactual import Visited, changed, shoppers

@@ -12,15 +12,15 @@ from typing import Any
 import faust
 
 from schemas.settings import Settings
-from streams.assignor import sticky_assignor
-from streams.chunks import TopicPartition
-from streams.driver import HopDriver
+from streams.broker.assignor import sticky_assignor
+from streams.broker.chunks import TopicPartition
+from streams.broker.ledger import OffsetLedger
+from streams.broker.transport import ChunkTransport
 from streams.health import Condition, Progress
-from streams.hop import Hop
+from streams.hops.driver import HopDriver
+from streams.hops.hop import Hop
 from streams.idle_memory import give_back
-from streams.ledger import OffsetLedger
 from streams.metrics import Metrics
-from streams.transport import ChunkTransport
 
 logger = logging.getLogger(__name__)
 

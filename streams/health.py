@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from streams.chunks import TopicPartition
+from streams.broker.chunks import TopicPartition
 from streams.metrics import Metrics
 
 #: Restoring a large state takes its time; a worker that has not joined yet is called stuck only after so many times the

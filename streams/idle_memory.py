@@ -4,7 +4,7 @@ import gc
 
 import pyarrow as pa
 
-from streams.session_memory import trim_heap
+from streams.sessions.memory import trim_heap
 
 
 def give_back() -> None:

@@ -15,15 +15,15 @@ from schemas.assignment_codec import AssignmentDecoder, encode_assignments
 from schemas.click_codec import ClickDecoder, encode_click, encode_watermark
 from schemas.events import SessionBatch
 from schemas.settings import Settings
-from streams.divergence import shift
-from streams.emission import SessionEncoder, assignments
-from streams.fetched import read_batch
-from streams.record_batch import packed
-from streams.session_compact import moved
-from streams.session_rules import SessionRules
-from streams.session_settings import session_rules
-from streams.session_table import empty_table
-from streams.sessions import SessionWindows
+from streams.broker.fetched import read_batch
+from streams.broker.record_batch import packed
+from streams.drift.divergence import shift
+from streams.sessions.compact import moved
+from streams.sessions.emission import SessionEncoder, assignments
+from streams.sessions.rules import SessionRules
+from streams.sessions.settings import session_rules
+from streams.sessions.table import empty_table
+from streams.sessions.windows import SessionWindows
 
 _MINUTE_MS = 60_000
 _START_MS = 1_700_000_000_000

@@ -16,23 +16,23 @@ from schemas.packaged import Schema
 from schemas.settings import Settings
 from schemas.topics import PERSONAS_DISTRIBUTION
 from streams.app import StreamApp, build_app, wall_clock_ms
-from streams.assigned_hop import AssignedHop
-from streams.changelog import Changelog
-from streams.click_hop import ClickHop, Shell
-from streams.click_work import ClickWork
-from streams.codebook_rows import register_codebook
-from streams.codebook_watch import CodebookWatch, adopt
-from streams.emit import Emitter
+from streams.broker.changelog import Changelog
+from streams.broker.emit import Emitter
+from streams.broker.owner_writer import owner_writer
+from streams.broker.topology import ensure_topics
+from streams.codebooks.rows import register_codebook
+from streams.codebooks.watch import CodebookWatch, adopt
 from streams.errors import StreamError
 from streams.health import HealthPage
-from streams.history import History
+from streams.hops.assigned_hop import AssignedHop
+from streams.hops.click_hop import ClickHop, Shell
+from streams.hops.click_work import ClickWork
 from streams.metrics import Metrics
-from streams.mix_topic import MixTopic
-from streams.owner_writer import owner_writer
-from streams.session_settings import session_rules
-from streams.sink import Sink
-from streams.store import Store
-from streams.topology import ensure_topics
+from streams.mixes.topic import MixTopic
+from streams.sessions.settings import session_rules
+from streams.store.connection import Store
+from streams.store.history import History
+from streams.store.sink import Sink
 from streams.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ async def _run(settings: Settings, ready: Callable[[int], None]) -> None:
 def _find_schema(settings: Settings, resources: AsyncExitStack) -> Callable[[int], Schema | None] | None:
     if not settings.schema_registry:
         return None
-    from streams.registry import SchemaRegistry  # only here: its HTTP client takes a while to load
+    from streams.broker.registry import SchemaRegistry  # only here: its HTTP client takes a while to load
 
     registry = SchemaRegistry(settings.schema_registry)
     resources.callback(registry.close)

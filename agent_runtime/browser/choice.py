@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent_runtime.actions import ACTIONS
 from agent_runtime.backends import Scores
 from agent_runtime.draws import F64
+from agent_runtime.storefront.actions import ACTIONS
 from agent_runtime.vocabulary import Vocabulary
 
 #: A choice that is no action: leaving, or a word that means nothing at this point.
@@ -40,7 +40,7 @@ def choose(wished: Wish, offered: Collection[int], without: Collection[int], mas
     units    (4,) of [0, 1): a draw for the wish and one for each step back from it
 
     With a mask, a wish that is not on offer becomes the same move at another price, else in another category, else
-    anything, drawn by the backend's own chances: the rule of ``agent_runtime.rollout``, as a draw.
+    anything, drawn by the backend's own chances: the rule of ``agent_runtime.walk.rollout``, as a draw.
     """
     chances = wished.actions.copy()
     chances[list(without)] = 0.0

@@ -1,7 +1,7 @@
 """The shopper's eyes and hand on one page of Chromium: look, do a move, and hear the storefront's pixel tell of it.
 
 What the pixel would post to the gateway is told to the hand instead: simulated clicks belong to a topic and to times of
-their own, see ``agent_runtime.publish``.
+their own, see ``agent_runtime.crowds.publish``.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from agent_runtime.browser.moves import Move
 from agent_runtime.browser.observation import Element, Observation, observe
-from agent_runtime.click import Click
 from agent_runtime.errors import AgentError
+from agent_runtime.storefront.click import Click
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, CDPSession, Locator, Page, ViewportSize

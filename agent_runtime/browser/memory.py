@@ -1,13 +1,13 @@
 """What a shopper remembers of the session: enough to say how anything on a page relates to it.
 
-The same view of the session as ``agent_runtime.retrace`` has, so that the clicks of a browser session read back as the
-actions taken.
+The same view of the session as ``agent_runtime.traces.retrace`` has, so that the clicks of a browser session read back
+as the actions taken.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agent_runtime.actions import (
+from agent_runtime.storefront.actions import (
     NEW,
     PRICE_HIGHER,
     PRICE_LOWER,
@@ -17,8 +17,8 @@ from agent_runtime.actions import (
     SAME,
     Action,
 )
-from agent_runtime.capabilities import Capabilities
-from agent_runtime.click import Click
+from agent_runtime.storefront.capabilities import Capabilities
+from agent_runtime.storefront.click import Click
 
 LOWER, SIMILAR, HIGHER = PRICE_RELATIONS
 ONE, MANY = QUANTITIES

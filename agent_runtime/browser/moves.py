@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from agent_runtime.actions import ACTION_INDEX, Action
 from agent_runtime.browser.memory import Memory
 from agent_runtime.browser.observation import Element, Observation
+from agent_runtime.storefront.actions import ACTION_INDEX, Action
 
 #: The quantity chosen where more than one is wanted.
 SEVERAL = 2

@@ -12,9 +12,9 @@ from agent_runtime.backends import Backend
 from agent_runtime.browser.chromium import open_chromium
 from agent_runtime.browser.hand import Hand
 from agent_runtime.browser.shopper import Manners, Shopper, Walk
-from agent_runtime.rollout import Span
-from agent_runtime.storefront import Storefront
+from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.walk.rollout import Span
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from agent_runtime.actions import ACTION_INDEX, ACTIONS, gap_ms_of
 from agent_runtime.backends import Backend, Kind, Scores, kind_at
 from agent_runtime.browser.choice import LEAVE, NONSENSE, choose, wish
 from agent_runtime.browser.hand import Hand, MissedError
 from agent_runtime.browser.memory import Memory
 from agent_runtime.browser.moves import Offers, offers
 from agent_runtime.browser.observation import Observation
-from agent_runtime.click import Click
 from agent_runtime.draws import F64, Purpose, draw
-from agent_runtime.rollout import Span
-from agent_runtime.session import PlayedSession
-from agent_runtime.storefront import Storefront
-from agent_runtime.visit import Visit
+from agent_runtime.storefront.actions import ACTION_INDEX, ACTIONS, gap_ms_of
+from agent_runtime.storefront.click import Click
+from agent_runtime.storefront.session import PlayedSession
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
 from agent_runtime.vocabulary import MAX_EVENTS, Vocabulary
+from agent_runtime.walk.rollout import Span
 from schemas.taxonomy import DEVICES, REFERRERS
 
 #: Pages that a session can begin on: they have an address.

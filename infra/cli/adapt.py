@@ -100,7 +100,7 @@ def _roll_back(bootstrap: str) -> dict[str, Any]:
     from rich.console import Console
 
     from infra.stack.kafka_address import require_kafka
-    from streams.codebook_topic import read_shelf, roll_back
+    from streams.codebooks.topic import read_shelf, roll_back
 
     async def run() -> dict[str, Any]:
         publication = await roll_back(bootstrap, await read_shelf(bootstrap), time.time_ns() // 1_000_000)
@@ -151,7 +151,7 @@ def _adapt(
     from encoders.gate import judge, require_enough, split_held_back
     from encoders.serving import Encoder
     from encoders.succession import verdict_fields, write_successor
-    from streams.codebook_topic import Shelf, publish, read_shelf
+    from streams.codebooks.topic import Shelf, publish, read_shelf
     from streams.errors import CodebookTopicError
 
     console = Console(stderr=True)

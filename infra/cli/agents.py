@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agent_runtime.crowd import Crowd
+    from agent_runtime.crowds.crowd import Crowd
 
 app = typer.Typer()
 
@@ -45,18 +45,18 @@ def agents(
 
     from rich.console import Console
 
-    from agent_runtime.crowd import Crowd, CrowdRules
-    from agent_runtime.lineage import Lineage
-    from agent_runtime.population import simulated_until_ms
-    from agent_runtime.publish import ClickPublisher
-    from agent_runtime.shop import observe_shops
-    from agent_runtime.simulator import load_simulator
-    from agent_runtime.watch import MixWatch
+    from agent_runtime.crowds.crowd import Crowd, CrowdRules
+    from agent_runtime.crowds.publish import ClickPublisher
+    from agent_runtime.crowds.watch import MixWatch
+    from agent_runtime.population.lineage import Lineage
+    from agent_runtime.population.population import simulated_until_ms
+    from agent_runtime.simulators.simulator import load_simulator
+    from agent_runtime.storefront.shop import observe_shops
     from schemas.settings import settings
     from streams.log_lines import announce, configure_logging
-    from streams.session_settings import session_rules
-    from streams.sink import Sink
-    from streams.store import Store
+    from streams.sessions.settings import session_rules
+    from streams.store.connection import Store
+    from streams.store.sink import Sink
 
     dials, console = settings(), Console(stderr=True)
     configure_logging(dials.log_format)

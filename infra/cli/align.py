@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent_runtime.alignment_table import AlignmentTable, Estimate
+    from agent_runtime.alignment.table import AlignmentTable, Estimate
 
 app = typer.Typer()
 
@@ -57,12 +57,12 @@ def align(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from agent_runtime.alignment_pool import Casting, compare_all, fingerprint
-    from agent_runtime.alignment_run import AlignmentPlan
-    from agent_runtime.alignment_table import AlignmentTable
-    from agent_runtime.gone_on import gone_on
-    from agent_runtime.held_out import PAST_FILE, read_held_out
-    from agent_runtime.simulator import check_codebook
+    from agent_runtime.alignment.gone_on import gone_on
+    from agent_runtime.alignment.pool import Casting, compare_all, fingerprint
+    from agent_runtime.alignment.run import AlignmentPlan
+    from agent_runtime.alignment.table import AlignmentTable
+    from agent_runtime.simulators.simulator import check_codebook
+    from agent_runtime.traces.held_out import PAST_FILE, read_held_out
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
     from schemas.settings import settings
@@ -122,11 +122,11 @@ def _record(
     import hashlib
     import time
 
-    from agent_runtime.alignment_run import OURS
-    from agent_runtime.alignment_scores import measured_of, score_rows
+    from agent_runtime.alignment.run import OURS
+    from agent_runtime.alignment.scores import measured_of, score_rows
     from schemas.settings import settings
-    from streams.sink import Sink
-    from streams.store import Store
+    from streams.store.connection import Store
+    from streams.store.sink import Sink
 
     compared = json.dumps([comparison, sorted(results)], sort_keys=True, default=str)
     run_id = f"align-{hashlib.sha256(compared.encode()).hexdigest()[:12]}"

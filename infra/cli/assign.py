@@ -37,11 +37,11 @@ def assign(
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
     from schemas.settings import settings
-    from streams.assign import AssignCounts, disorder_ms
-    from streams.assign import assign as assign_sessions
-    from streams.assignment_log import AssignmentLogWriter
-    from streams.lookahead import ahead
-    from streams.session_settings import session_rules
+    from streams.event_logs.assign import AssignCounts, disorder_ms
+    from streams.event_logs.assign import assign as assign_sessions
+    from streams.event_logs.assignment_log import AssignmentLogWriter
+    from streams.event_logs.lookahead import ahead
+    from streams.sessions.settings import session_rules
 
     rules = session_rules(settings())
     loaded = Encoder.load(encoder)

@@ -63,8 +63,8 @@ def align(
     """
     from rich.console import Console
 
-    from agent_runtime.adapter import MOST_SESSIONS
-    from agent_runtime.alignment_run import AlignmentPlan
+    from agent_runtime.alignment.run import AlignmentPlan
+    from agent_runtime.simulators.adapter import MOST_SESSIONS
     from bench.align import AlignBench, bench_align
     from bench.align_drift import BEFORE, SEEN_H, bench_align_drift
     from bench.align_real import bench_align_real

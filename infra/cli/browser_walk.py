@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from agent_runtime.backends import Backend, Rowwise
     from agent_runtime.browser.shopper import Walk
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulation import Plan
+    from agent_runtime.crowds.simulation import Plan
+    from agent_runtime.storefront.shop import Shop
     from agent_runtime.vocabulary import Vocabulary
 
 
@@ -18,18 +18,18 @@ def walk_pages(
 ) -> "list[Walk]":
     """Play a plan's crowd in Chromium on pages made of the shop, and return the walks.
 
-    Raises as ``agent_runtime.simulation.simulate``, BrowserError without Chromium or Playwright, and ModelError for a
-    backend that knows only whole crowds.
+    Raises as ``agent_runtime.crowds.simulation.simulate``, BrowserError without Chromium or Playwright, and ModelError
+    for a backend that knows only whole crowds.
     """
     from agent_runtime.backends import Backend
     from agent_runtime.browser.chromium import find_chromium
     from agent_runtime.browser.play import Pages, play_in_browser
     from agent_runtime.browser.shopper import Manners
+    from agent_runtime.crowds.simulation import check_codebooks
     from agent_runtime.errors import ModelError
-    from agent_runtime.population import quotas
-    from agent_runtime.rollout import Span
-    from agent_runtime.simulation import check_codebooks
-    from agent_runtime.storefront import Storefront
+    from agent_runtime.population.population import quotas
+    from agent_runtime.storefront.storefront import Storefront
+    from agent_runtime.walk.rollout import Span
     from infra.web.alone import storefront_alone
     from infra.web.catalogue import Shops
     from infra.web.storefront import PageRules

@@ -32,8 +32,8 @@ def distribution(
 
     from infra.errors import ArgumentError
     from schemas.settings import settings
-    from streams.mix_query import WINDOWS, merchant_mix
-    from streams.store import Store
+    from streams.store.connection import Store
+    from streams.store.mix_query import WINDOWS, merchant_mix
 
     if window not in WINDOWS:
         raise ArgumentError(f"--window {window!r} is no window; choose one of {', '.join(WINDOWS)}.")

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from agent_runtime.shop import Shop
-    from agent_runtime.traces import Traces
+    from agent_runtime.storefront.shop import Shop
+    from agent_runtime.traces.traces import Traces
     from agent_runtime.vocabulary import Vocabulary
 
 app = typer.Typer()
@@ -77,12 +77,12 @@ def finetune(
     from rich.console import Console
 
     from agent_runtime.errors import ModelError
-    from agent_runtime.markov import fit_markov
-    from agent_runtime.mix_prior import prior_of
-    from agent_runtime.replay import repertoire
-    from agent_runtime.shop import observe_shops, under_conditions
-    from agent_runtime.simulator import TEXT, check_target, is_simulator, load_simulator, write_simulator
-    from agent_runtime.traces import read_traces, token_rows
+    from agent_runtime.models.markov import fit_markov
+    from agent_runtime.models.replay import repertoire
+    from agent_runtime.population.prior import prior_of
+    from agent_runtime.simulators.simulator import TEXT, check_target, is_simulator, load_simulator, write_simulator
+    from agent_runtime.storefront.shop import observe_shops, under_conditions
+    from agent_runtime.traces.traces import read_traces, token_rows
     from agent_runtime.vocabulary import Vocabulary
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
@@ -150,7 +150,7 @@ def finetune(
 
 
 def _export(path: Path, traces: "Traces", vocabulary: "Vocabulary", shops: "list[Shop]") -> None:
-    from agent_runtime.chat import conversations
+    from agent_runtime.traces.chat import conversations
 
     capabilities = {shop.merchant_id: shop.capabilities for shop in shops}
     with path.open("w") as file:

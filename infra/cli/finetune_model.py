@@ -9,18 +9,24 @@ import torch
 import transformers
 from rich.progress import Progress
 
-from agent_runtime.chat import conversations
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import PRETRAINED_EPOCHS, PRETRAINED_LEARNING_RATE, FinetuneOptions, Words, finetune
-from agent_runtime.low_rank import add_low_rank, merge_low_rank
-from agent_runtime.new_models import base_model, extended, shape_of, tiny_model
-from agent_runtime.response import Response
-from agent_runtime.response_fit import learn_response
-from agent_runtime.shop import Shop
-from agent_runtime.simulator import COMPACT, TEXT, Simulator
-from agent_runtime.text_form import TextForm
-from agent_runtime.text_training import TextPair, extended_text_model, small_text_model
-from agent_runtime.traces import Traces, token_rows
+from agent_runtime.models.new_models import base_model, extended, shape_of, tiny_model
+from agent_runtime.models.response import Response
+from agent_runtime.simulators.finetune import (
+    PRETRAINED_EPOCHS,
+    PRETRAINED_LEARNING_RATE,
+    FinetuneOptions,
+    Words,
+    finetune,
+)
+from agent_runtime.simulators.low_rank import add_low_rank, merge_low_rank
+from agent_runtime.simulators.response_fit import learn_response
+from agent_runtime.simulators.simulator import COMPACT, TEXT, Simulator
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.text.form import TextForm
+from agent_runtime.text.training import TextPair, extended_text_model, small_text_model
+from agent_runtime.traces.chat import conversations
+from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Tokens, Vocabulary
 
 #: Sessions that the small tokenizer is made from: their text is always the same few hundred pieces.

@@ -29,7 +29,7 @@ def migrate(
     from infra.stack.kafka_address import require_kafka
     from infra.stack.migrate import migrate as apply
     from schemas.settings import settings
-    from streams.topology import ensure_topics
+    from streams.broker.topology import ensure_topics
 
     chosen = settings()
     url, bootstrap = clickhouse or chosen.clickhouse, kafka or chosen.kafka

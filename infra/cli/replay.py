@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from streams.recovery import Recovered, Recovery
-    from streams.replay import Replay
+    from streams.event_logs.recovery import Recovered, Recovery
+    from streams.event_logs.replay import Replay
 
 #: How long the store may be away before a replay gives up.
 STORE_PATIENCE_S = 30.0
@@ -76,8 +76,8 @@ def replay(
     """
     import logging
 
-    from streams.recovery import Recovery
-    from streams.replay import Replay, ReplayError
+    from streams.event_logs.recovery import Recovery
+    from streams.event_logs.replay import Replay, ReplayError
 
     # aiokafka logs each failed try; what matters arrives as an exception and is printed once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -101,9 +101,9 @@ def _send_logs(plan: "Replay", closing: bool, as_json: bool) -> None:
 
     from schemas.settings import settings
     from schemas.topics import SOURCE_OF_TOPIC
-    from streams.replay import Replayed, ReplayError
-    from streams.replay import replay as produce
-    from streams.topology import ensure_topics
+    from streams.broker.topology import ensure_topics
+    from streams.event_logs.replay import Replayed, ReplayError
+    from streams.event_logs.replay import replay as produce
 
     if plan.topic not in SOURCE_OF_TOPIC:
         raise ReplayError(f"--topic {plan.topic!r} is no click topic; choose one of {', '.join(SOURCE_OF_TOPIC)}.")
@@ -138,15 +138,15 @@ def _send_rejected(
     from schemas.rejections import CODE_OF_REASON
     from schemas.settings import settings
     from schemas.validation import TIME_MAX_MS
-    from streams.click_reader import ClickReader
-    from streams.emit import Emitter
-    from streams.recovery import Recovered, recover, rehearse
-    from streams.registry import SchemaRegistry
-    from streams.rejected_events import MENDABLE, RejectedEvents, Selection
-    from streams.replay import ReplayError
-    from streams.sink import Sink
-    from streams.store import Store
-    from streams.topology import ensure_topics
+    from streams.broker.click_reader import ClickReader
+    from streams.broker.emit import Emitter
+    from streams.broker.registry import SchemaRegistry
+    from streams.broker.topology import ensure_topics
+    from streams.event_logs.recovery import Recovered, recover, rehearse
+    from streams.event_logs.replay import ReplayError
+    from streams.store.connection import Store
+    from streams.store.rejected_events import MENDABLE, RejectedEvents, Selection
+    from streams.store.sink import Sink
 
     for name in reasons:
         if name not in CODE_OF_REASON:
@@ -235,7 +235,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 def _time_ms(text: str) -> int | None:
     """Return an ISO 8601 time in milliseconds, UTC unless it says otherwise; None for no text. Raises ReplayError."""
-    from streams.replay import ReplayError
+    from streams.event_logs.replay import ReplayError
 
     if not text:
         return None
@@ -248,7 +248,7 @@ def _time_ms(text: str) -> int | None:
 
 def _speed(text: str) -> float | None:
     """Return the factor, None for "max". Raises ReplayError on anything else."""
-    from streams.replay import ReplayError
+    from streams.event_logs.replay import ReplayError
 
     if text == "max":
         return None

@@ -105,8 +105,8 @@ def clicks_between(
     from contextlib import closing, nullcontext
 
     from schemas.settings import settings
-    from streams.recent_clicks import recent_sessions
-    from streams.registry import SchemaRegistry
+    from streams.broker.registry import SchemaRegistry
+    from streams.event_logs.recent_clicks import recent_sessions
 
     dials, now_ms = settings(), time.time_ns() // 1_000_000
     since_ms = _milliseconds(since, now_ms, 0)

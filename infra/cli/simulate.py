@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from agent_runtime.fidelity import Fidelity
-    from agent_runtime.population import Reader
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulator import Simulator
+    from agent_runtime.crowds.fidelity import Fidelity
+    from agent_runtime.population.population import Reader
+    from agent_runtime.simulators.simulator import Simulator
+    from agent_runtime.storefront.shop import Shop
 
 app = typer.Typer()
 
@@ -100,15 +100,15 @@ def simulate(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from agent_runtime.endpoint import Endpoint
+    from agent_runtime.crowds.publish import ClickPublisher
+    from agent_runtime.crowds.simulation import Plan, send, shop_hash, simulate, write_down
     from agent_runtime.errors import PopulationError, VariantError
-    from agent_runtime.lineage import Lineage
-    from agent_runtime.mix_prior import steadied
-    from agent_runtime.population import assigned_mix, latest_mix, simulated_until_ms
-    from agent_runtime.publish import ClickPublisher
-    from agent_runtime.simulation import Plan, send, shop_hash, simulate, write_down
-    from agent_runtime.simulator import load_simulator
-    from agent_runtime.variant import read_variant
+    from agent_runtime.models.endpoint import Endpoint
+    from agent_runtime.population.lineage import Lineage
+    from agent_runtime.population.population import assigned_mix, latest_mix, simulated_until_ms
+    from agent_runtime.population.prior import steadied
+    from agent_runtime.simulators.simulator import load_simulator
+    from agent_runtime.variants.variant import read_variant
     from infra.cli.browser_walk import figures, walk_pages, write_steps
     from infra.cli.simulate_adapted import ADAPTED, adapter_of
     from infra.cli.simulate_again import again, crowd_figures, told, written
@@ -116,9 +116,9 @@ def simulate(
     from infra.cli.simulate_variant import Asked, persona_names, run_variant
     from infra.errors import ArgumentError
     from schemas.settings import settings
-    from streams.session_settings import session_rules
-    from streams.sink import Sink
-    from streams.store import Store
+    from streams.sessions.settings import session_rules
+    from streams.store.connection import Store
+    from streams.store.sink import Sink
 
     if variant is None and (html or assignments):
         raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
@@ -226,7 +226,7 @@ def await_fidelity(
 
     Raises PopulationError when none did.
     """
-    from agent_runtime.simulation import sessions_back, stored_fidelity
+    from agent_runtime.crowds.simulation import sessions_back, stored_fidelity
 
     deadline = clock_s() + wait_s
     while sessions_back(store, run_id) < sessions and clock_s() < deadline:
@@ -236,7 +236,7 @@ def await_fidelity(
 
 def _shop(simulator: "Simulator", merchant: str, gap_ms: int, events: list[Path], storefronts: Path | None) -> "Shop":
     from agent_runtime.errors import ShopError
-    from agent_runtime.shop import observe_shops, under_conditions
+    from agent_runtime.storefront.shop import observe_shops, under_conditions
     from schemas.conditions import read_conditions
 
     if events:

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent_runtime.adapter import Adapter
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulator import Simulator
+    from agent_runtime.simulators.adapter import Adapter
+    from agent_runtime.simulators.simulator import Simulator
+    from agent_runtime.storefront.shop import Shop
 
 #: Backends whose scores an adapter can be added to.
 ADAPTED = ("local", "text", "markov")
@@ -18,9 +18,9 @@ def adapter_of(simulator: "Simulator", backend: str, events: list[Path], gap_ms:
     Raises ArtefactError without the encoder, ModelError when it is not the simulator's, EventLogError,
     TrainingDataError or PopulationError when the logs show no session of the shop.
     """
-    from agent_runtime.adapter import learn_adapter
     from agent_runtime.backends import Backend
     from agent_runtime.errors import ModelError
+    from agent_runtime.simulators.adapter import learn_adapter
     from encoders.serving import Encoder
     from encoders.sessionise import read_sessions
     from schemas.settings import settings

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent_runtime.played import Played
-    from agent_runtime.session import PlayedSession
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulation import Plan
-    from agent_runtime.simulator import Simulator
+    from agent_runtime.crowds.simulation import Plan
+    from agent_runtime.simulators.simulator import Simulator
+    from agent_runtime.storefront.session import PlayedSession
+    from agent_runtime.storefront.shop import Shop
+    from agent_runtime.walk.played import Played
 
 
 def again(
@@ -23,8 +23,8 @@ def again(
 
     Raises PopulationError when the file is no manifest, ModelError or ShopError when simulator or storefront differ.
     """
+    from agent_runtime.crowds.simulation import simulate
     from agent_runtime.errors import ModelError
-    from agent_runtime.simulation import simulate
     from infra.cli.simulate_endpoint import OPENAI
 
     plan = read_plan(manifest)
@@ -42,8 +42,8 @@ def again(
 
 def read_plan(path: Path) -> "Plan":
     """Return the plan in a manifest's file, or in the file of ``simulate --json``. Raises PopulationError."""
+    from agent_runtime.crowds.simulation import Plan
     from agent_runtime.errors import PopulationError
-    from agent_runtime.simulation import Plan
 
     try:
         value = json.loads(path.read_text())
@@ -58,8 +58,8 @@ def read_plan(path: Path) -> "Plan":
 
 def written(out: Path, plan: "Plan", shop: "Shop", sessions: "Sequence[PlayedSession]") -> None:
     """Write a run's clicks as an event log, in event-time order. Raises EventLogError when that cannot be done."""
-    from agent_runtime.click_log import write_clicks
-    from agent_runtime.simulation import clicks_of
+    from agent_runtime.crowds.click_log import write_clicks
+    from agent_runtime.crowds.simulation import clicks_of
 
     write_clicks(out, clicks_of(plan, shop, sessions))
 

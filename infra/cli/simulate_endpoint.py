@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent_runtime.endpoint import Endpoint
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulation import Plan
-    from agent_runtime.simulator import Simulator
+    from agent_runtime.crowds.simulation import Plan
+    from agent_runtime.models.endpoint import Endpoint
+    from agent_runtime.simulators.simulator import Simulator
+    from agent_runtime.storefront.shop import Shop
 
 OPENAI = "openai"
 
 
 def endpoint_of(simulator: "Simulator") -> "Endpoint":
     """Return the backend that the settings name. Raises EndpointError when they name none."""
-    from agent_runtime.endpoint import Address, Endpoint
     from agent_runtime.errors import EndpointError
+    from agent_runtime.models.endpoint import Address, Endpoint
     from encoders.artefact import read_personas
     from encoders.errors import ArtefactError
     from schemas.settings import settings
@@ -38,10 +38,10 @@ def endpoint_of(simulator: "Simulator") -> "Endpoint":
 
 def price(endpoint: "Endpoint", plan: "Plan", shop: "Shop") -> str:
     """Return in one sentence what a plan's run would take and cost."""
-    from agent_runtime.cost import Prices, preview
-    from agent_runtime.population import quotas
-    from agent_runtime.rollout import Span
-    from agent_runtime.storefront import Storefront
+    from agent_runtime.models.cost import Prices, preview
+    from agent_runtime.population.population import quotas
+    from agent_runtime.storefront.storefront import Storefront
+    from agent_runtime.walk.rollout import Span
     from schemas.settings import settings
 
     span = Span(plan.start_ms, plan.start_ms + plan.span_ms)

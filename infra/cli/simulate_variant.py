@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agent_runtime.effects import Effect
-    from agent_runtime.shop import Shop
-    from agent_runtime.simulation import Plan
-    from agent_runtime.simulator import Simulator
-    from agent_runtime.variant import Variant
+    from agent_runtime.crowds.simulation import Plan
+    from agent_runtime.simulators.simulator import Simulator
+    from agent_runtime.storefront.shop import Shop
+    from agent_runtime.variants.effects import Effect
+    from agent_runtime.variants.variant import Variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ def run_variant(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from agent_runtime.rollout import Span
-    from agent_runtime.simulation import check_codebooks
-    from agent_runtime.trial import crowd_of, try_variant, visits_of
-    from agent_runtime.variant_page import page
+    from agent_runtime.crowds.simulation import check_codebooks
+    from agent_runtime.variants.page import page
+    from agent_runtime.variants.trial import crowd_of, try_variant, visits_of
+    from agent_runtime.walk.rollout import Span
 
     check_codebooks(simulator.vocabulary, plan.mix)
     crowd = crowd_of(
@@ -101,8 +101,8 @@ def _print(title: str, found: "Sequence[Effect]", names: Mapping[str, str], curr
     from rich.console import Console
     from rich.table import Table
 
-    from agent_runtime.effects import OVERALL
-    from agent_runtime.variant_page import TITLES, amount
+    from agent_runtime.variants.effects import OVERALL
+    from agent_runtime.variants.page import TITLES, amount
 
     table = Table("persona", "measure", "control", "variant", "difference", "95 %", title=title)
     for effect in found:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from sklearn.metrics import normalized_mutual_info_score
 
 from infra.stack.clickhouse import connect
-from streams.forecast import DAY_MS
+from streams.drift.forecast import DAY_MS
 
 #: A planted drift counts as found when an alarm of its merchant comes between its begin and this long after its end: a
 #: day, for with two days behind it a change has to be told from a day's rhythm.

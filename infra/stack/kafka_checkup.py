@@ -13,7 +13,7 @@ from infra.stack.finding import Finding, Verdict
 from infra.stack.kafka_address import require_kafka
 from schemas.settings import Settings
 from schemas.topics import CLICKS_REJECTED, COMPACTED, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG, SOURCE_OF_TOPIC
-from streams.topology import TOPICS
+from streams.broker.topology import TOPICS
 
 #: Beyond this, lateness and idleness are judged by a clock that is not the others'.
 CLOCK_TOLERANCE_MS = 1_000

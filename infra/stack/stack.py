@@ -14,7 +14,7 @@ from infra.stack.store import EmbeddedStore
 from infra.stack.supervisor import Supervisor
 from infra.stack.web import WebPages
 from schemas.settings import Settings
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
-from agent_runtime.capabilities import FIELDS, Capabilities
+from agent_runtime.storefront.capabilities import FIELDS, Capabilities
 from infra.errors import CatalogueError
 from schemas.taxonomy import EVENT_CODES
 
 if TYPE_CHECKING:
-    from agent_runtime.shop import Shop
+    from agent_runtime.storefront.shop import Shop
 
 _COLUMNS = ["merchant_id", "product_id", "title", "category", "price_minor", "currency", "rank"]
 #: A storefront of which nothing else is known has every page, and its clicks every column.
@@ -128,7 +128,7 @@ class Shops:
 
 
 def _observed(path: Path) -> "Mapping[str, Shop]":
-    from agent_runtime.shop import read_shops
+    from agent_runtime.storefront.shop import read_shops
 
     try:
         return read_shops(path)

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from agent_runtime.capabilities import FIELDS, Capabilities
-from agent_runtime.markov import MarkovChain, fit_markov
-from agent_runtime.shop import Product, Shop
-from agent_runtime.traces import Traces, read_traces
+from agent_runtime.models.markov import MarkovChain, fit_markov
+from agent_runtime.storefront.capabilities import FIELDS, Capabilities
+from agent_runtime.storefront.shop import Product, Shop
+from agent_runtime.traces.traces import Traces, read_traces
 from agent_runtime.vocabulary import Vocabulary
 from encoders.event_log import ARROW_SCHEMA, EventLogWriter
 from encoders.serving import Encoder

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.actions import (
+from agent_runtime.errors import TraceError
+from agent_runtime.storefront.actions import (
     ACTION_INDEX,
     ACTIONS,
     DAY_MS,
@@ -18,7 +19,6 @@ from agent_runtime.actions import (
     moment_of,
     pace_of,
 )
-from agent_runtime.errors import TraceError
 from schemas.taxonomy import EVENT_CODES
 
 pytestmark = pytest.mark.fast

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTION_INDEX, ACTIONS, PACES
-from agent_runtime.adapter import (
+from agent_runtime.errors import ModelError, PopulationError
+from agent_runtime.models.decisions import Choices, Decisions, decisions
+from agent_runtime.models.markov import MarkovChain, fit_markov
+from agent_runtime.simulators.adapter import (
     ACTION_DEVIATIONS,
     DEVIATION,
     EVENTS_ALONE,
@@ -19,12 +21,10 @@ from agent_runtime.adapter import (
     fit_biases,
     learn_adapter,
 )
-from agent_runtime.decisions import Choices, Decisions, decisions
-from agent_runtime.errors import ModelError, PopulationError
-from agent_runtime.held_out import record
-from agent_runtime.markov import MarkovChain, fit_markov
-from agent_runtime.shop import Shop, observe_shops
-from agent_runtime.traces import Traces, token_rows
+from agent_runtime.storefront.actions import ACTION_INDEX, ACTIONS, PACES
+from agent_runtime.storefront.shop import Shop, observe_shops
+from agent_runtime.traces.held_out import record
+from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 from encoders.serving import Encoder
 from encoders.sessionise import read_sessions

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from agent_runtime.actions import ACTION_INDEX, ACTIONS
-from agent_runtime.alignment import (
+from agent_runtime.alignment.measures import (
     MEASURES,
     aligned,
     code_divergence,
@@ -24,8 +23,9 @@ from agent_runtime.alignment import (
     relative_w1,
     strata_shares,
 )
-from agent_runtime.behaviour import Behaviour, of_steps
-from agent_runtime.retrace import Steps
+from agent_runtime.storefront.actions import ACTION_INDEX, ACTIONS
+from agent_runtime.traces.behaviour import Behaviour, of_steps
+from agent_runtime.traces.retrace import Steps
 
 PAGE, CART, BUY = (ACTION_INDEX[name] for name in ("page_viewed", "cart_viewed", "checkout_completed"))
 VIEW = ACTION_INDEX["product_viewed:same"]

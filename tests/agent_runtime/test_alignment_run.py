@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.alignment import MEASURES
-from agent_runtime.alignment_run import AlignmentPlan, Cast, Comparison, Player
-from agent_runtime.early_types import EarlyTypes
+from agent_runtime.alignment.early_types import EarlyTypes
+from agent_runtime.alignment.measures import MEASURES
+from agent_runtime.alignment.run import AlignmentPlan, Cast, Comparison, Player
+from agent_runtime.alignment.strict import by_earlier_session, by_first_events, told_before
+from agent_runtime.alignment.yardsticks import mix_of
 from agent_runtime.errors import TraceError
-from agent_runtime.held_out import HeldOut, read_held_out, record
-from agent_runtime.markov import fit_markov
-from agent_runtime.strict import by_earlier_session, by_first_events, told_before
+from agent_runtime.models.markov import fit_markov
+from agent_runtime.traces.held_out import HeldOut, read_held_out, record
 from agent_runtime.vocabulary import Vocabulary
-from agent_runtime.yardsticks import mix_of
 from encoders.serving import Encoder
 from encoders.sessionise import read_sessions
 from tests.untrained import write_untrained
@@ -115,7 +115,7 @@ def test_a_buyer_s_type_is_told_by_all_their_earlier_sessions(held: HeldOut, cas
 def test_early_types_sum_to_a_mix(cast: Cast, held: HeldOut) -> None:
     assert cast.training is not None
     early = EarlyTypes.learn(cast.training.log, cast.training.traces.code, cast.encoder)
-    from agent_runtime.early_types import cells
+    from agent_runtime.alignment.early_types import cells
 
     mix, chances = early.told(cells(held.future.log, cast.encoder))
     assert mix.sum() == pytest.approx(1.0)

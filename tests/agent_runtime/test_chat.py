@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS
-from agent_runtime.chat import LEAVE, conversations, read_conversation
 from agent_runtime.errors import TraceError
-from agent_runtime.shop import Shop
-from agent_runtime.traces import Traces
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.traces.chat import LEAVE, conversations, read_conversation
+from agent_runtime.traces.traces import Traces
 from schemas.taxonomy import DEVICES, REFERRERS
 from tests.agent_runtime.conftest import CODE_PATHS
 

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.effects import MEASURES, OVERALL, SHARE, Shift, effects
 from agent_runtime.errors import VariantError
-from agent_runtime.markov import MarkovChain
-from agent_runtime.population import Mix
-from agent_runtime.rollout import TILE, Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
-from agent_runtime.trial import Crowd, crowd_of, evened, try_variant, visit
-from agent_runtime.variant import Variant
-from agent_runtime.variant_page import page
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.population.population import Mix
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.variants.effects import MEASURES, OVERALL, SHARE, Shift, effects
+from agent_runtime.variants.page import page
+from agent_runtime.variants.trial import Crowd, crowd_of, evened, try_variant, visit
+from agent_runtime.variants.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.walk.rollout import TILE, Span, play
 from tests.agent_runtime.conftest import CODEBOOK, START_MS
 
 HOUR_MS = 3_600_000

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS
-from agent_runtime.cost import Prices, preview
-from agent_runtime.endpoint import Address, Endpoint, read_move
 from agent_runtime.errors import EndpointError, TraceError
-from agent_runtime.markov import MarkovChain
-from agent_runtime.rollout import Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
+from agent_runtime.models.cost import Prices, preview
+from agent_runtime.models.endpoint import Address, Endpoint, read_move
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.walk.rollout import Span, play
 
 pytestmark = pytest.mark.fast
 SPAN = Span(1_763_942_400_000, 1_763_942_400_000 + 7 * 86_400_000)

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from agent_runtime.crowds.fidelity import fidelity, jensen_shannon, session_batch
 from agent_runtime.errors import PopulationError
-from agent_runtime.fidelity import fidelity, jensen_shannon, session_batch
-from agent_runtime.markov import MarkovChain
-from agent_runtime.retrace import retrace
-from agent_runtime.rollout import Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.traces.retrace import retrace
+from agent_runtime.walk.rollout import Span, play
 
 pytestmark = pytest.mark.fast
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS
-from agent_runtime.click import Click
-from agent_runtime.goal_runs import LEAVE, ChanceDoer, Errand, GreedyDoer, ModelDoer, Task, run_tasks
-from agent_runtime.goals import Goal, GoalVocabulary, Goods, goal_rows
-from agent_runtime.rollout import TILE
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
+from agent_runtime.goals.goals import Goal, GoalVocabulary, Goods, goal_rows
+from agent_runtime.goals.runs import LEAVE, ChanceDoer, Errand, GreedyDoer, ModelDoer, Task, run_tasks
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.click import Click
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import MAX_EVENTS
+from agent_runtime.walk.rollout import TILE
 from encoders.sessionise import read_sessions
 from tests.agent_runtime.conftest import CODE_PATHS, CODEBOOK
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_runtime.alignment_pool import Casting
-from agent_runtime.alignment_run import AlignmentPlan
-from agent_runtime.gone_on import gone_on
-from agent_runtime.simulator import load_simulator
+from agent_runtime.alignment.gone_on import gone_on
+from agent_runtime.alignment.pool import Casting
+from agent_runtime.alignment.run import AlignmentPlan
+from agent_runtime.simulators.simulator import load_simulator
 from encoders.generator.run import GeneratorRun, generate
 from tests.commands import ends
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from agent_runtime.errors import PopulationError
-from agent_runtime.population import latest_mix
-from streams.decay import Mix
-from streams.mix_rows import MixKey, MixRows
-from streams.sink import Sink
-from streams.store import Store
+from agent_runtime.population.population import latest_mix
+from streams.mixes.decay import Mix
+from streams.mixes.rows import MixKey, MixRows
+from streams.store.connection import Store
+from streams.store.sink import Sink
 
 HOUR_MS = 3_600_000
 NOON_MS = 1_750_075_200_000  # 2025-06-16 12:00 UTC

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from agent_runtime.errors import ModelError
-from agent_runtime.lineage import Lineage
-from agent_runtime.population import Mix
-from streams.sink import CodebookRow, PersonaRow, Sink
-from streams.store import Store
+from agent_runtime.population.lineage import Lineage
+from agent_runtime.population.population import Mix
+from streams.store.connection import Store
+from streams.store.sink import CodebookRow, PersonaRow, Sink
 
 #: Two types of two codes; then the first lives on, the second is retired and a third is born; then fine codes are one.
 FIRST, SECOND, THIRD = "cb-1", "cb-2", "cb-3"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from agent_runtime.crowds.live import LivePopulation, seed_of
 from agent_runtime.errors import ModelError
-from agent_runtime.live import LivePopulation, seed_of
-from agent_runtime.markov import MarkovChain
-from agent_runtime.population import Mix
-from agent_runtime.shop import Shop
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.population.population import Mix
+from agent_runtime.storefront.shop import Shop
 
 pytestmark = pytest.mark.fast
 START_MS = 1_764_000_000_000

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.fidelity import jensen_shannon
-from agent_runtime.mix_prior import LEAST_MERCHANTS, MixPrior, steadied
-from agent_runtime.population import Mix
+from agent_runtime.crowds.fidelity import jensen_shannon
+from agent_runtime.population.population import Mix
+from agent_runtime.population.prior import LEAST_MERCHANTS, MixPrior, steadied
 
 pytestmark = pytest.mark.fast
 

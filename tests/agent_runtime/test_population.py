@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_runtime.errors import PopulationError
-from agent_runtime.population import Mix, drawn, quotas, sampled
+from agent_runtime.population.population import Mix, drawn, quotas, sampled
 
 pytestmark = pytest.mark.fast
 

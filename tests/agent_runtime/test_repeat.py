@@ -8,22 +8,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.adapter import Adapter, adapted
 from agent_runtime.backends import Rowwise
+from agent_runtime.crowds.simulation import Plan, shop_hash, simulate
 from agent_runtime.errors import ModelError, PopulationError, ShopError
-from agent_runtime.local_model import LocalModel
-from agent_runtime.markov import MarkovChain
-from agent_runtime.new_models import TinyShape, tiny_model
-from agent_runtime.played import Played
-from agent_runtime.population import Mix
-from agent_runtime.replay import Repertoire, repertoire
-from agent_runtime.rollout import Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.simulation import Plan, shop_hash, simulate
-from agent_runtime.small_llama import SmallLlama, load_small_llama
-from agent_runtime.storefront import Storefront
-from agent_runtime.traces import Traces, token_rows
+from agent_runtime.models.local_model import LocalModel
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.models.new_models import TinyShape, tiny_model
+from agent_runtime.models.replay import Repertoire, repertoire
+from agent_runtime.models.small_llama import SmallLlama, load_small_llama
+from agent_runtime.population.population import Mix
+from agent_runtime.simulators.adapter import Adapter, adapted
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.walk.played import Played
+from agent_runtime.walk.rollout import Span, play
 
 GAP_MS = 1_800_000
 SPAN = Span(1_763_942_400_000, 1_763_942_400_000 + 7 * 86_400_000)

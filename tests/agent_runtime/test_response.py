@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS
 from agent_runtime.errors import ModelError, TraceError
-from agent_runtime.mix_fit import fit_mix
-from agent_runtime.response import FEATURES, LEAVING, OUTCOMES, Response, features, responding, types_of
-from agent_runtime.response_fit import Moves, fit_shifts
-from agent_runtime.shop import Shop
+from agent_runtime.models.response import FEATURES, LEAVING, OUTCOMES, Response, features, responding, types_of
+from agent_runtime.simulators.mix_fit import fit_mix
+from agent_runtime.simulators.response_fit import Moves, fit_shifts
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.shop import Shop
 from agent_runtime.vocabulary import Vocabulary
 from schemas.conditions import Conditions
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS
-from agent_runtime.retrace import retrace
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.traces.retrace import retrace
 from schemas.events import EVENT, SessionBatch
 from schemas.taxonomy import EVENT_CODES
 

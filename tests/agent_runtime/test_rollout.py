@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from agent_runtime.actions import ACTIONS, DAY_MS, HOUR_MS, moment_of
 from agent_runtime.backends import Scores
 from agent_runtime.errors import ShopError
-from agent_runtime.markov import MarkovChain
-from agent_runtime.rollout import TILE, Played, Span, play
-from agent_runtime.session import click_events
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.storefront.actions import ACTIONS, DAY_MS, HOUR_MS, moment_of
+from agent_runtime.storefront.session import click_events
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
+from agent_runtime.walk.rollout import TILE, Played, Span, play
 from schemas.click_codec import ClickDecoder, encode_click
 
 pytestmark = pytest.mark.fast

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_runtime.errors import ShopError
-from agent_runtime.shop import (
+from agent_runtime.storefront.shop import (
     LARGEST_QUANTITY,
     USUAL_QUANTITIES,
     Product,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.shrinkage import Group, shrink
+from agent_runtime.simulators.shrinkage import Group, shrink
 
 pytestmark = pytest.mark.fast
 

@@ -11,16 +11,16 @@ import torch
 
 from agent_runtime.backends import Backend
 from agent_runtime.errors import ModelError, TraceError
-from agent_runtime.finetune import FinetuneOptions, finetune
-from agent_runtime.local_model import LocalModel
-from agent_runtime.markov import MarkovChain
-from agent_runtime.new_models import TinyShape, base_model, extended, tiny_model
-from agent_runtime.rollout import Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.simulator import LOCAL, MARKOV, MODEL_FOLDER, load_simulator, write_simulator
-from agent_runtime.storefront import Storefront
-from agent_runtime.traces import Traces, token_rows
+from agent_runtime.models.local_model import LocalModel
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.models.new_models import TinyShape, base_model, extended, tiny_model
+from agent_runtime.simulators.finetune import FinetuneOptions, finetune
+from agent_runtime.simulators.simulator import LOCAL, MARKOV, MODEL_FOLDER, load_simulator, write_simulator
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.walk.rollout import Span, play
 
 CPU = torch.device("cpu")
 SHAPE = TinyShape(width=16, layers=1, heads=2, feed_forward=32)

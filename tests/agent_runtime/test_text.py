@@ -14,26 +14,26 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, Qwen2Config
 
-from agent_runtime.actions import ACTIONS, PACES
 from agent_runtime.backends import Backend, Kind, Rowwise, kind_at
-from agent_runtime.chat import conversations, read_conversation
 from agent_runtime.errors import ModelError
-from agent_runtime.finetune import FinetuneOptions, finetune, held_out_nats
-from agent_runtime.low_rank import add_low_rank, merge_low_rank
-from agent_runtime.markov import MarkovChain
-from agent_runtime.new_models import TinyShape
-from agent_runtime.rollout import Span, play
-from agent_runtime.shop import Shop
-from agent_runtime.simulator import LOCAL, TEXT, TEXT_FOLDER, load_simulator, write_simulator
-from agent_runtime.storefront import Storefront
-from agent_runtime.text_form import TextForm
-from agent_runtime.text_model import TextModel
-from agent_runtime.text_torch import TorchReaders, load_text_torch
-from agent_runtime.text_training import TextPair, extended_text_model, small_text_model, small_tokenizer
-from agent_runtime.text_trie import Trie
-from agent_runtime.traces import Traces, token_rows
-from agent_runtime.visit import Visit
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.models.new_models import TinyShape
+from agent_runtime.simulators.finetune import FinetuneOptions, finetune, held_out_nats
+from agent_runtime.simulators.low_rank import add_low_rank, merge_low_rank
+from agent_runtime.simulators.simulator import LOCAL, TEXT, TEXT_FOLDER, load_simulator, write_simulator
+from agent_runtime.storefront.actions import ACTIONS, PACES
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
+from agent_runtime.text.form import TextForm
+from agent_runtime.text.model import TextModel
+from agent_runtime.text.torch_reader import TorchReaders, load_text_torch
+from agent_runtime.text.training import TextPair, extended_text_model, small_text_model, small_tokenizer
+from agent_runtime.text.trie import Trie
+from agent_runtime.traces.chat import conversations, read_conversation
+from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import MAX_EVENTS, Tokens, Vocabulary
+from agent_runtime.walk.rollout import Span, play
 from schemas.taxonomy import EVENT_CODES
 
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from agent_runtime.crowds.simulation import Plan, shop_hash
 from agent_runtime.errors import ModelError
-from agent_runtime.population import Mix
-from agent_runtime.simulation import Plan, shop_hash
-from agent_runtime.simulator import MARKOV, REPLAY, TEXT, load_simulator
-from agent_runtime.text_model import load_text_model
+from agent_runtime.population.population import Mix
+from agent_runtime.simulators.simulator import MARKOV, REPLAY, TEXT, load_simulator
+from agent_runtime.text.model import load_text_model
 from bench.simulate import backends_of, measure
 from tests.commands import ends
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from agent_runtime.actions import ACTIONS
 from agent_runtime.errors import TraceError
-from agent_runtime.retrace import Steps
-from agent_runtime.traces import Traces, read_traces, token_rows
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.traces.retrace import Steps
+from agent_runtime.traces.traces import Traces, read_traces, token_rows
 from agent_runtime.vocabulary import MAX_EVENTS, Vocabulary
 
 pytestmark = pytest.mark.fast

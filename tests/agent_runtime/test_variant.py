@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from agent_runtime.errors import VariantError
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
-from agent_runtime.variant import Variant, read_variant
-from agent_runtime.visit import Visit
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
+from agent_runtime.variants.variant import Variant, read_variant
 from schemas.conditions import Conditions
 
 pytestmark = pytest.mark.fast

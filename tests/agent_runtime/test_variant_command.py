@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_runtime.markov import MarkovChain
-from agent_runtime.shop import Shop
-from agent_runtime.simulator import write_simulator
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.simulators.simulator import write_simulator
+from agent_runtime.storefront.shop import Shop
 from agent_runtime.vocabulary import Vocabulary
 from infra.cli.main import main
 

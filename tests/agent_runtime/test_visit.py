@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.actions import ACTIONS, Action
-from agent_runtime.capabilities import FIELDS, Capabilities
 from agent_runtime.errors import ShopError
-from agent_runtime.retrace import retrace
-from agent_runtime.session import PlayedSession, click_events
-from agent_runtime.shop import Product, Shop
-from agent_runtime.storefront import Storefront
-from agent_runtime.visit import Visit
+from agent_runtime.storefront.actions import ACTIONS, Action
+from agent_runtime.storefront.capabilities import FIELDS, Capabilities
+from agent_runtime.storefront.session import PlayedSession, click_events
+from agent_runtime.storefront.shop import Product, Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
+from agent_runtime.traces.retrace import retrace
 from schemas.click_codec import ClickDecoder, encode_click
 from schemas.events import SessionBatch
 from schemas.taxonomy import EVENT_CODES

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.actions import ACTIONS
 from agent_runtime.draws import Purpose, draw
-from agent_runtime.played import Played
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
-from agent_runtime.visit import Visit
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
 from agent_runtime.vocabulary import MAX_EVENTS
-from agent_runtime.walk_clicks import take
-from agent_runtime.walk_draws import unit_of
-from agent_runtime.walk_moves import find_moves
-from agent_runtime.walk_tables import CLICK, new_visits, tables_of
+from agent_runtime.walk.clicks import take
+from agent_runtime.walk.draws import unit_of
+from agent_runtime.walk.moves import find_moves
+from agent_runtime.walk.played import Played
+from agent_runtime.walk.tables import CLICK, new_visits, tables_of
 from tests.agent_runtime.test_visit import shops
 
 pytestmark = pytest.mark.fast

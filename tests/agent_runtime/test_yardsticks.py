@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.behaviour import of_played, of_steps
-from agent_runtime.early_types import EarlyTypes
-from agent_runtime.held_out import Recorded, earlier_sessions
-from agent_runtime.markov import MarkovChain
-from agent_runtime.rollout import Span
-from agent_runtime.shop import Shop
-from agent_runtime.storefront import Storefront
-from agent_runtime.strict import Rates, log_loss_saved
-from agent_runtime.told import play_told
-from agent_runtime.traces import Traces
-from agent_runtime.yardsticks import derangement, mix_of, replay, uniform_mix
+from agent_runtime.alignment.early_types import EarlyTypes
+from agent_runtime.alignment.strict import Rates, log_loss_saved
+from agent_runtime.alignment.table import AlignmentTable
+from agent_runtime.alignment.yardsticks import derangement, mix_of, replay, uniform_mix
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.models.told import play_told
+from agent_runtime.storefront.shop import Shop
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.traces.behaviour import of_played, of_steps
+from agent_runtime.traces.held_out import Recorded, earlier_sessions
+from agent_runtime.traces.traces import Traces
+from agent_runtime.walk.rollout import Span
 from encoders.sessionise import SessionLog
 from schemas.events import EVENT
 
@@ -100,7 +100,7 @@ def test_the_other_session_is_another_one_of_the_same_buyer(buyers: list[int], s
 
 
 def of_rows(size: int):  # type: ignore[no-untyped-def]
-    from agent_runtime.retrace import Steps
+    from agent_runtime.traces.retrace import Steps
 
     trait = np.zeros(size, np.uint8)
     return Steps(np.arange(size, dtype=np.uint8), trait, trait, trait, trait, np.arange(size + 1))

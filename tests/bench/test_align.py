@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agent_runtime.alignment_run import AlignmentPlan
-from agent_runtime.alignment_table import AlignmentTable
+from agent_runtime.alignment.run import AlignmentPlan
+from agent_runtime.alignment.table import AlignmentTable
 from bench.align import AlignBench, report_of
 from bench.align_real import bench_align_real
 from bench.align_targets import TARGETS, Target, targets_table

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.alignment_run import AlignmentPlan, Cast, Player
-from agent_runtime.alignment_table import AlignmentTable
-from agent_runtime.markov import fit_markov
+from agent_runtime.alignment.run import AlignmentPlan, Cast, Player
+from agent_runtime.alignment.table import AlignmentTable
+from agent_runtime.models.markov import fit_markov
 from agent_runtime.vocabulary import Vocabulary
 from bench.align import AlignBench
 from bench.align_drift import BEFORE, MEASURES, DriftedStorefront, compared, report_of, storefront

@@ -6,7 +6,7 @@ import pytest
 from bench.drift import ABLATIONS, DriftPlan, bench_drift
 from bench.drift_traffic import DAY_MS, START_MS, TYPES, TrafficPlan, plan_shift, sessions_of, type_of
 from bench.report import Report
-from streams.drift import DriftRules
+from streams.drift.detectors import DriftRules
 
 PLAN = TrafficPlan(seed=3)
 

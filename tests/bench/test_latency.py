@@ -14,7 +14,7 @@ from infra.stack.clickhouse import connect
 from schemas.click_codec import decode_click
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 DEADLINE_S = 60.0
 

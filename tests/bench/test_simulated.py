@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_runtime.capabilities import FIELDS, Capabilities
-from agent_runtime.markov import MarkovChain
-from agent_runtime.shop import Product, Shop
-from agent_runtime.simulator import LOCAL, MARKOV, write_simulator
+from agent_runtime.models.markov import MarkovChain
+from agent_runtime.simulators.simulator import LOCAL, MARKOV, write_simulator
+from agent_runtime.storefront.capabilities import FIELDS, Capabilities
+from agent_runtime.storefront.shop import Product, Shop
 from agent_runtime.vocabulary import Vocabulary
 from bench.follow import FollowPlan, Sight, follow_report
 from bench.round_trip import RoundTrip, round_trip_report

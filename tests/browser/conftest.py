@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from agent_runtime.actions import Action
 from agent_runtime.backends import Kind, Scores, kind_at
 from agent_runtime.browser.play import Pages, play_in_browser
 from agent_runtime.browser.shopper import Manners, Walk
-from agent_runtime.capabilities import FIELDS, Capabilities
-from agent_runtime.rollout import Span
-from agent_runtime.shop import Product, Shop
-from agent_runtime.storefront import Storefront
+from agent_runtime.storefront.actions import Action
+from agent_runtime.storefront.capabilities import FIELDS, Capabilities
+from agent_runtime.storefront.shop import Product, Shop
+from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import Tokens, Vocabulary
+from agent_runtime.walk.rollout import Span
 from infra.web.alone import storefront_alone
 from infra.web.catalogue import Shops
 from infra.web.storefront import PageRules

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_runtime.actions import ACTION_INDEX, ACTIONS
 from agent_runtime.browser.choice import LEAVE, NONSENSE, choose, wish
+from agent_runtime.storefront.actions import ACTION_INDEX, ACTIONS
 from agent_runtime.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.fast

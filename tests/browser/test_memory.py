@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_runtime.actions import ACTIONS, Action
 from agent_runtime.browser.memory import Memory
-from agent_runtime.storefront import Storefront
-from agent_runtime.visit import Visit
+from agent_runtime.storefront.actions import ACTIONS, Action
+from agent_runtime.storefront.storefront import Storefront
+from agent_runtime.storefront.visit import Visit
 from tests.browser.conftest import make_shop
 
 pytestmark = pytest.mark.fast

@@ -18,7 +18,7 @@ from infra.stack.clickhouse import connect
 from infra.stack.web import WebPages
 from schemas.click_codec import decode_click
 from schemas.topics import CLICKS_RAW
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 PARTITIONS = 2
 PATIENCE_MS = 60_000

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from agent_runtime.actions import ACTIONS, Action
 from agent_runtime.browser.shopper import Walk
-from agent_runtime.retrace import retrace
-from agent_runtime.session import click_events
+from agent_runtime.storefront.actions import ACTIONS, Action
+from agent_runtime.storefront.session import click_events
+from agent_runtime.traces.retrace import retrace
 from agent_runtime.vocabulary import Vocabulary
 from encoders.event_log import ARROW_SCHEMA, to_event_batch
 from infra.web.displays import Promotion

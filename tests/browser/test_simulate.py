@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from agent_runtime.actions import ACTION_INDEX
-from agent_runtime.markov import fit_markov
-from agent_runtime.retrace import Steps
-from agent_runtime.simulator import write_simulator
-from agent_runtime.traces import Traces
+from agent_runtime.models.markov import fit_markov
+from agent_runtime.simulators.simulator import write_simulator
+from agent_runtime.storefront.actions import ACTION_INDEX
+from agent_runtime.traces.retrace import Steps
+from agent_runtime.traces.traces import Traces
 from agent_runtime.vocabulary import Vocabulary
 from infra.cli.main import main
 from infra.stack.clickhouse import connect
 from schemas.click_codec import decode_click
 from schemas.settings import settings
 from schemas.topics import CLICKS_SIMULATED
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 from tests.browser.conftest import make_shop
 
 NAMES = ("page_viewed", "product_viewed:new:new:similar", "product_added_to_cart:same:one")

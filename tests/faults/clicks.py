@@ -25,7 +25,7 @@ from encoders.generator.delivery import Faults
 from encoders.generator.malformed import malformed_path, read_malformed
 from encoders.generator.run import GeneratorRun, generate
 from schemas.settings import Settings
-from streams.click_records import ClickWriter
+from streams.event_logs.click_records import ClickWriter
 from tests.untrained import write_untrained
 
 #: Events of the log, roughly; a longer log makes every fault last longer.

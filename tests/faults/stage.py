@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED
-from streams.click_hop import ClickHop
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
+from streams.hops.click_hop import ClickHop
 from tests.faults.clicks import Clicks
 from tests.faults.feed import Feed
 from tests.faults.kafka_log import committed, unread

@@ -24,15 +24,15 @@ HUNG_S = 90.0
 DOOM_S = 120.0
 #: What a worker does at a commit and around it.
 STEPS = {
-    "restoring state": "streams.click_hop:ClickHop.assigned",
-    "processing a chunk": "streams.click_hop:ClickHop.process",
-    "rows of sessions being acknowledged": "streams.emit:Emitter._acknowledged",
+    "restoring state": "streams.hops.click_hop:ClickHop.assigned",
+    "processing a chunk": "streams.hops.click_hop:ClickHop.process",
+    "rows of sessions being acknowledged": "streams.broker.emit:Emitter._acknowledged",
     "beginning a snapshot": "aiokafka:AIOKafkaProducer.begin_transaction",
     "committing a snapshot": "aiokafka:AIOKafkaProducer.commit_transaction",
-    "committing offsets": "streams.transport:ChunkConsumer._commit",
-    "storing rows": "streams.store:Store.insert",
-    "publishing a mix": "streams.mix_topic:MixTopic.announce",
-    "releasing partitions": "streams.click_hop:ClickHop.revoked",
+    "committing offsets": "streams.broker.transport:ChunkConsumer._commit",
+    "storing rows": "streams.store.connection:Store.insert",
+    "publishing a mix": "streams.mixes.topic:MixTopic.announce",
+    "releasing partitions": "streams.hops.click_hop:ClickHop.revoked",
 }
 
 pytestmark = pytest.mark.kafka

@@ -9,8 +9,8 @@ from clickhouse_connect.driver.client import Client
 
 from infra.stack.clickhouse import connect
 from schemas.topics import CLICKS_RAW, PERSONAS_DISTRIBUTION
-from streams.distribution import WINDOWS_MS
-from streams.sink_tables import SCHEMAS
+from streams.mixes.distribution import WINDOWS_MS
+from streams.store.tables import SCHEMAS
 from tests.faults.clicks import Clicks, Rows, rows_by_key
 from tests.faults.kafka_log import read_topic
 

@@ -7,9 +7,9 @@ lost. FILE takes a line per chunk withheld: topic, partition, first offset.
 import sys
 from pathlib import Path
 
-from streams.chunks import TopicPartition
-from streams.ledger import Entry, OffsetLedger
-from streams.topology import CLICKS_RAW
+from streams.broker.chunks import TopicPartition
+from streams.broker.ledger import Entry, OffsetLedger
+from streams.broker.topology import CLICKS_RAW
 
 WITHHELD = 2
 

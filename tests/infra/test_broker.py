@@ -14,7 +14,7 @@ from infra.stack.broker import EmbeddedBroker
 from infra.stack.kafka_address import answers_metadata, require_kafka
 from infra.stack.ports import free_port
 from schemas.topics import CLICKS_RAW
-from streams.topology import TOPICS, ensure_topics
+from streams.broker.topology import TOPICS, ensure_topics
 
 RECORDS = 2_000
 

@@ -16,7 +16,7 @@ from infra.stack.finding import Finding, Verdict
 from infra.stack.ports import free_port
 from schemas.packaged import CLICK_EVENT_ID, packaged_schema
 from schemas.settings import Settings
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 
 def settings(**changes: object) -> Settings:

@@ -9,7 +9,7 @@ import pytest
 from infra.cli.main import main
 from infra.stack.ports import free_port
 from schemas.settings import settings
-from streams.topology import TOPICS
+from streams.broker.topology import TOPICS
 
 HEAVY = {"torch", "faust", "chdb", "pyarrow", "kafka", "numba", "clickhouse_connect"}
 

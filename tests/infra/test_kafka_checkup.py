@@ -24,7 +24,7 @@ from infra.stack.kafka_checkup import (
 )
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, COMPACTED, SESSIONS_CHANGELOG
-from streams.topology import TOPICS, ensure_topics
+from streams.broker.topology import TOPICS, ensure_topics
 from tests.worker_process import until
 
 PARTITIONS = 2

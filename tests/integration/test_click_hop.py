@@ -21,12 +21,12 @@ from schemas.click_codec import encode_click
 from schemas.rejected_codec import decode_rejection
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED, SESSIONS_CHANGELOG, click_key
-from streams.assign import AssignCounts, assign
-from streams.emit import Emitter
-from streams.record_batch import packed
-from streams.replay import Replay, replay
-from streams.session_settings import session_rules
-from streams.topology import ensure_topics
+from streams.broker.emit import Emitter
+from streams.broker.record_batch import packed
+from streams.broker.topology import ensure_topics
+from streams.event_logs.assign import AssignCounts, assign
+from streams.event_logs.replay import Replay, replay
+from streams.sessions.settings import session_rules
 
 PARTITIONS = 4
 WEEK_MS = 7 * 86_400_000

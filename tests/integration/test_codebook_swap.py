@@ -24,13 +24,13 @@ from schemas.assignment_codec import decode_assignments
 from schemas.assignments import AssignmentBatch
 from schemas.settings import Settings, settings
 from schemas.topics import CLICKS_RAW, SESSIONS_ASSIGNED
-from streams.assign import assign
-from streams.codebook_topic import Shelf, publish, read_shelf
-from streams.codebook_watch import CodebookWatch
+from streams.broker.topology import ensure_topics
+from streams.codebooks.topic import Shelf, publish, read_shelf
+from streams.codebooks.watch import CodebookWatch
 from streams.errors import CodebookTopicError
-from streams.replay import Replay, replay
-from streams.session_settings import session_rules
-from streams.topology import ensure_topics
+from streams.event_logs.assign import assign
+from streams.event_logs.replay import Replay, replay
+from streams.sessions.settings import session_rules
 from tests.integration.test_click_hop import PARTITIONS, WEEK_MS, read_topic
 from tests.untrained import write_untrained
 

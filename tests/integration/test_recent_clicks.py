@@ -13,7 +13,7 @@ from encoders.generator.delivery import Faults
 from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from encoders.sessionise import SessionLog, read_sessions
 from infra.cli.session_source import clicks_between
-from streams.recent_clicks import RecentClicksError, recent_sessions
+from streams.event_logs.recent_clicks import RecentClicksError, recent_sessions
 from tests.integration.test_click_hop import send
 
 GAP_MS, MOST = 1_800_000, 512

@@ -22,10 +22,10 @@ from infra.stack.clickhouse import connect
 from schemas.click_codec import encode_click, encode_watermark
 from schemas.packaged import CLICK_EVENT_ID, packaged_schema
 from schemas.topics import CLICKS_RAW, click_key
-from streams.chunks import TopicPartition
-from streams.emit import Emitter
-from streams.record_batch import packed
-from streams.topology import ensure_topics
+from streams.broker.chunks import TopicPartition
+from streams.broker.emit import Emitter
+from streams.broker.record_batch import packed
+from streams.broker.topology import ensure_topics
 
 PARTITIONS = 2
 NEW_SCHEMA_ID = 9

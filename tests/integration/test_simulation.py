@@ -13,7 +13,7 @@ import pytest
 
 from encoders.serving import Encoder
 from infra.stack.ports import LOOPBACK, free_port
-from streams.store import Store
+from streams.store.connection import Store
 
 BUYERS = 60
 CALL_S = 300

@@ -14,11 +14,11 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW
 from streams.app import StreamApp, build_app
-from streams.chunks import Chunk, TopicPartition
-from streams.emit import Emitter
+from streams.broker.chunks import Chunk, TopicPartition
+from streams.broker.emit import Emitter
+from streams.broker.record_batch import packed
+from streams.broker.topology import ensure_topics
 from streams.metrics import Metrics
-from streams.record_batch import packed
-from streams.topology import ensure_topics
 
 ROUNDS = 5
 DEADLINE_S = 60.0

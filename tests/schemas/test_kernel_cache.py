@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_constants_that_kernels_import_are_among_the_sources() -> None:
     names = {str(path.relative_to(ROOT)) for path in kernel_sources(ROOT)}
-    assert {"schemas/hashing.py", "schemas/taxonomy.py", "encoders/feature_spec.py", "streams/session_cut.py"} <= names
+    assert {"schemas/hashing.py", "schemas/taxonomy.py", "encoders/feature_spec.py", "streams/sessions/cut.py"} <= names
     assert "schemas/settings.py" not in names
 
 

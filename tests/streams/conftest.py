@@ -11,9 +11,9 @@ from schemas.assignments import AssignmentBatch
 from schemas.events import EVENT, FLAG_BOT, EventBatch
 from schemas.hashing import hash_key
 from schemas.texts import Texts
-from streams.session_cut import session_hash
-from streams.session_rules import SessionRules
-from streams.sessions import Emission
+from streams.sessions.cut import session_hash
+from streams.sessions.rules import SessionRules
+from streams.sessions.windows import Emission
 
 
 @dataclass(frozen=True)

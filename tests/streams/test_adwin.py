@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from streams.adwin import Adwin
+from streams.drift.adwin import Adwin
 
 pytestmark = pytest.mark.fast
 
@@ -26,5 +26,7 @@ def test_a_mean_that_rises_rings_soon_and_one_that_stays_or_falls_does_not(seed:
 
 
 def test_it_comes_without_the_heavy_rest_of_river() -> None:
-    code = "import sys, streams.adwin; print([m for m in ('sklearn', 'pandas', 'river.drift') if m in sys.modules])"
+    code = (
+        "import sys, streams.drift.adwin; print([m for m in ('sklearn', 'pandas', 'river.drift') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.event_log import TIMESTAMP
-from streams.arrival import Pace, by_received, shifted, times_ms
+from streams.event_logs.arrival import Pace, by_received, shifted, times_ms
 
 pytestmark = pytest.mark.fast
 

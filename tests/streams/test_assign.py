@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from encoders.event_log import ARROW_SCHEMA, EventLogWriter
 from schemas.events import SessionBatch
 from schemas.rejections import CODE_OF_REASON
-from streams.assign import AssignCounts, assign, disorder_ms
-from streams.assignment_log import AssignmentLogWriter
-from streams.emission import CodeColumns
 from streams.errors import AssignmentLogError
-from streams.session_rules import SessionRules
-from streams.sink_tables import SCHEMAS
+from streams.event_logs.assign import AssignCounts, assign, disorder_ms
+from streams.event_logs.assignment_log import AssignmentLogWriter
+from streams.sessions.emission import CodeColumns
+from streams.sessions.rules import SessionRules
+from streams.store.tables import SCHEMAS
 
 RULES = SessionRules(100, 20, 1_000, 8)
 S = 1_700_000_000_000

@@ -17,13 +17,13 @@ from infra.stack.store import EmbeddedStore
 from schemas.assignment_codec import encode_assignments
 from schemas.rejected_codec import Rejection, encode_rejection
 from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED
-from streams.assigned_hop import FEW_INTERVAL_MS, MANY_INTERVAL_MS, MANY_ROWS, AssignedHop
-from streams.chunks import Chunk, TopicPartition
+from streams.broker.chunks import Chunk, TopicPartition
 from streams.errors import StreamError
-from streams.history import History
-from streams.partition_mixes import DRIFT_SETTLE_MS
-from streams.sink import Sink
-from streams.store import Store
+from streams.hops.assigned_hop import FEW_INTERVAL_MS, MANY_INTERVAL_MS, MANY_ROWS, AssignedHop
+from streams.hops.partition_mixes import DRIFT_SETTLE_MS
+from streams.store.connection import Store
+from streams.store.history import History
+from streams.store.sink import Sink
 
 SOURCE = TopicPartition(SESSIONS_ASSIGNED, 0)
 HALF_LIFE_MS = 6 * 3_600_000
@@ -184,7 +184,7 @@ def test_whenever_it_is_killed_the_tables_are_those_of_an_undisturbed_run(
     assigned: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.assigned_hop.MANY_ROWS", 200)  # so that ticks insert, too
+    monkeypatch.setattr("streams.hops.assigned_hop.MANY_ROWS", 200)  # so that ticks insert, too
     rows = shoppers(assigned, seed=2)
     chunks = [rows[start : start + 300] for start in range(0, len(rows), 300)]
 
@@ -285,7 +285,7 @@ def test_a_chunk_read_twice_changes_nothing(store: Store, executor: ThreadPoolEx
 def test_a_merchant_that_was_evicted_goes_on_where_it_stopped(
     store: Store, executor: ThreadPoolExecutor, assigned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.assigned_hop.DAY_IDLE_MS", -1)  # everything is idle at once
+    monkeypatch.setattr("streams.hops.assigned_hop.DAY_IDLE_MS", -1)  # everything is idle at once
 
     async def work() -> None:
         worker = Worker(store, executor, [])

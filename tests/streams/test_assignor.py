@@ -5,7 +5,7 @@ from faust.assignor.client_assignment import CopartitionedAssignment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.assignor import BalancedAssignor
+from streams.broker.assignor import BalancedAssignor
 
 pytestmark = pytest.mark.fast
 

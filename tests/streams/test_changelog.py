@@ -8,13 +8,13 @@ from typing import TypeVar
 import pytest
 
 from infra.stack.apache_kafka import ApacheKafkaCluster
-from streams.changelog import Changelog
-from streams.chunks import TopicPartition
-from streams.emit import Emitter
+from streams.broker.changelog import Changelog
+from streams.broker.chunks import TopicPartition
+from streams.broker.emit import Emitter
+from streams.broker.owner_writer import FencedWriter, MemberWriter, owner_writer
+from streams.broker.record_columns import Record, Records
+from streams.broker.topology import ensure_topics
 from streams.errors import RetryLater
-from streams.owner_writer import FencedWriter, MemberWriter, owner_writer
-from streams.record_columns import Record, Records
-from streams.topology import ensure_topics
 
 LIVE, SIMULATED, OTHER = (
     TopicPartition(*pair) for pair in (("clicks.raw", 1), ("clicks.simulated", 1), ("clicks.raw", 0))

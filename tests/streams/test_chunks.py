@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from streams.chunks import Chunk, TopicPartition
-from streams.fetched import Fetched
-from streams.record_columns import Record, Records
-from streams.transport import chunk_of
+from streams.broker.chunks import Chunk, TopicPartition
+from streams.broker.fetched import Fetched
+from streams.broker.record_columns import Record, Records
+from streams.broker.transport import chunk_of
 
 pytestmark = pytest.mark.fast
 

@@ -8,7 +8,7 @@ from schemas.click_codec import encode_click
 from schemas.packaged import CLICK_EVENT_ID, Schema, packaged_schema
 from schemas.rejections import REASONS
 from schemas.slices import Slices
-from streams.click_reader import ASKED_AT_ONCE, ClickReader
+from streams.broker.click_reader import ASKED_AT_ONCE, ClickReader
 
 pytestmark = pytest.mark.fast
 

@@ -12,7 +12,7 @@ from kafka.partitioner.default import murmur2
 from encoders.event_log import ARROW_SCHEMA
 from schemas.click_codec import encode_click
 from schemas.topics import click_key
-from streams.click_records import ClickWriter, partition_of
+from streams.event_logs.click_records import ClickWriter, partition_of
 
 pytestmark = pytest.mark.fast
 

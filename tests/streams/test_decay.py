@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.decay import HORIZON_HALF_LIVES, STEPS_PER_HALF_LIFE, DecayedMix, DecayRule, Mix
+from streams.mixes.decay import HORIZON_HALF_LIVES, STEPS_PER_HALF_LIFE, DecayedMix, DecayRule, Mix
 
 pytestmark = pytest.mark.fast
 

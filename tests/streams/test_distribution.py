@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.decay import DecayRule
-from streams.distribution import DAY_MS, DECAYED, MINUTE_MS, WINDOWS_MS, DayKey, Mixes, StoredCounts
-from streams.mix_rows import MixKey, MixRows
+from streams.mixes.decay import DecayRule
+from streams.mixes.distribution import DAY_MS, DECAYED, MINUTE_MS, WINDOWS_MS, DayKey, Mixes, StoredCounts
+from streams.mixes.rows import MixKey, MixRows
 
 pytestmark = pytest.mark.fast
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.attribution import LEAST_CHANGE, movers
-from streams.divergence import js_divergence, shift
-from streams.drift import DETECTORS, DriftAlarm, DriftDetector, DriftRules
+from streams.drift.attribution import LEAST_CHANGE, movers
+from streams.drift.detectors import DETECTORS, DriftAlarm, DriftDetector, DriftRules
+from streams.drift.divergence import js_divergence, shift
 
 Codes = npt.NDArray[np.int64]
 

@@ -6,12 +6,12 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from streams.chunks import Chunk, TopicPartition
-from streams.driver import MAX_UNCOMMITTED, HopDriver
+from streams.broker.chunks import Chunk, TopicPartition
+from streams.broker.ledger import OffsetLedger
+from streams.broker.transport import Delivery
 from streams.errors import RetryLater
-from streams.ledger import OffsetLedger
+from streams.hops.driver import MAX_UNCOMMITTED, HopDriver
 from streams.metrics import Metrics
-from streams.transport import Delivery
 
 pytestmark = pytest.mark.fast
 

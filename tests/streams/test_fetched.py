@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.fetched import Fetched, RawRecords, in_columns, read_batch
+from streams.broker.fetched import Fetched, RawRecords, in_columns, read_batch
 
 pytestmark = pytest.mark.fast
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.forecast import DAY_MS, WEEKDAYS, Pull, cells_of, forecast, worth
+from streams.drift.forecast import DAY_MS, WEEKDAYS, Pull, cells_of, forecast, worth
 
 pytestmark = pytest.mark.fast
 PARTS = 4

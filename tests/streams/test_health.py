@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streams.chunks import TopicPartition
+from streams.broker.chunks import TopicPartition
 from streams.health import NOT_PROGRESSING, OK, STARTING, WAITING_FOR_STORE, Condition, HealthPage, Progress
 from streams.metrics import Metrics
 

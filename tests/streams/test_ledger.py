@@ -4,8 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streams.chunks import TopicPartition
-from streams.ledger import Entry, OffsetLedger
+from streams.broker.chunks import TopicPartition
+from streams.broker.ledger import Entry, OffsetLedger
 
 pytestmark = pytest.mark.fast
 

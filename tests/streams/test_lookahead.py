@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.lookahead import ahead, mapped
+from streams.event_logs.lookahead import ahead, mapped
 
 pytestmark = pytest.mark.fast
 

@@ -5,8 +5,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.record_batch import BATCH_BYTES, RecordBatch, TooLargeError, packed
-from streams.record_columns import Record, Records
+from streams.broker.record_batch import BATCH_BYTES, RecordBatch, TooLargeError, packed
+from streams.broker.record_columns import Record, Records
 
 pytestmark = pytest.mark.fast
 

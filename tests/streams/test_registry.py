@@ -8,8 +8,8 @@ from threading import Thread
 import pytest
 
 from schemas.packaged import CLICK_EVENT_ID, packaged_schema
+from streams.broker.registry import UNKNOWN_FOR_S, SchemaRegistry
 from streams.errors import RetryLater
-from streams.registry import UNKNOWN_FOR_S, SchemaRegistry
 
 pytestmark = pytest.mark.fast
 

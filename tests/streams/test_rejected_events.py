@@ -9,11 +9,11 @@ import pytest
 from schemas.click_codec import encode_click, encode_watermark
 from schemas.rejected_codec import Rejection
 from schemas.topics import CLICKS_RAW, CLICKS_SIMULATED
-from streams.click_reader import ClickReader
-from streams.recovery import Recovered, Recovery
-from streams.rejected_events import MENDABLE, PAGE_ROWS, TOO_LATE, Lane, Page, RejectedEvents, Selection
-from streams.sink import ReplayedRow, Sink
-from streams.store import Store
+from streams.broker.click_reader import ClickReader
+from streams.event_logs.recovery import Recovered, Recovery
+from streams.store.connection import Store
+from streams.store.rejected_events import MENDABLE, PAGE_ROWS, TOO_LATE, Lane, Page, RejectedEvents, Selection
+from streams.store.sink import ReplayedRow, Sink
 
 NOON_MS = 1_700_000_000_000
 

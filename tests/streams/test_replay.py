@@ -22,9 +22,9 @@ from infra.cli.main import main
 from schemas.click_codec import ClickDecoder, decode_click
 from schemas.settings import settings
 from schemas.topics import CLICKS_RAW, click_key
-from streams.click_records import partition_of
-from streams.replay import Replay, Replayed, ReplayError, replay
-from streams.topology import TopologyError, ensure_topics
+from streams.broker.topology import TopologyError, ensure_topics
+from streams.event_logs.click_records import partition_of
+from streams.event_logs.replay import Replay, Replayed, ReplayError, replay
 
 PARTITIONS = 3
 NOW_MS = 1_800_000_000_000

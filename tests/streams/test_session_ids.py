@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import session_ids
-from streams.session_ids import SessionIds, numbers_of
+from streams.mixes import session_ids
+from streams.mixes.session_ids import SessionIds, numbers_of
 
 pytestmark = pytest.mark.fast
 

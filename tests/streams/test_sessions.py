@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from schemas.rejections import CODE_OF_REASON, REASONS
-from streams.emission import Emission, assignments
+from streams.broker.record_columns import Records
 from streams.errors import SessionRuleError, SessionStateError
-from streams.record_columns import Records
-from streams.session_sweep import FINAL_REVISION
-from streams.sessions import SessionRules, SessionWindows
+from streams.sessions.emission import Emission, assignments
+from streams.sessions.sweep import FINAL_REVISION
+from streams.sessions.windows import SessionRules, SessionWindows
 
 pytestmark = pytest.mark.fast
 

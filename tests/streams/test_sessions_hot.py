@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.emission import Emission
+from streams.broker.record_columns import Records
 from streams.errors import SessionStateError
-from streams.record_columns import Records
-from streams.session_records import is_block
-from streams.sessions import SessionRules, SessionWindows
+from streams.sessions.emission import Emission
+from streams.sessions.records import is_block
+from streams.sessions.windows import SessionRules, SessionWindows
 
 RULES = SessionRules(10, 40, 60, 5)
 END_OF_TIME = 1 << 60

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.broker.record_columns import Records
 from streams.errors import SessionStateError
-from streams.record_columns import Records
-from streams.sessions import SessionRules, SessionWindows
+from streams.sessions.windows import SessionRules, SessionWindows
 
 MINUTE = 60_000
 RULES = SessionRules(30 * MINUTE, 5 * MINUTE, 1_440 * MINUTE, 512)

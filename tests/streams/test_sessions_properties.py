@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.rejections import CODE_OF_REASON
-from streams.record_columns import Records
-from streams.sessions import Emission, SessionRules, SessionWindows
+from streams.broker.record_columns import Records
+from streams.sessions.windows import Emission, SessionRules, SessionWindows
 
 # Small numbers, so that every boundary is met often.
 RULES = SessionRules(10, 6, 25, 4, {"café": 4})

@@ -12,12 +12,12 @@ from infra.stack.ports import free_port
 from infra.stack.store import EmbeddedStore
 from schemas.rejected_codec import Rejection
 from schemas.simulation import AlignmentScore, SimulatedSession, SimulationRun
-from streams.decay import Mix
-from streams.drift import DriftAlarm
+from streams.drift.detectors import DriftAlarm
 from streams.errors import RetryLater, StoreError
-from streams.mix_rows import MixKey, MixRows
-from streams.sink import CodebookRow, PersonaRow, Sink
-from streams.store import Store
+from streams.mixes.decay import Mix
+from streams.mixes.rows import MixKey, MixRows
+from streams.store.connection import Store
+from streams.store.sink import CodebookRow, PersonaRow, Sink
 
 ALARM = DriftAlarm(
     detector="page_hinkley_js",

@@ -7,11 +7,11 @@ import pytest
 
 from infra.cli.main import main
 from schemas.settings import settings
-from streams.decay import Mix
-from streams.drift import WINDOW, DriftAlarm
-from streams.mix_rows import MixKey, MixRows
-from streams.sink import CodebookRow, PersonaRow, Sink
-from streams.store import Store
+from streams.drift.detectors import WINDOW, DriftAlarm
+from streams.mixes.decay import Mix
+from streams.mixes.rows import MixKey, MixRows
+from streams.store.connection import Store
+from streams.store.sink import CodebookRow, PersonaRow, Sink
 
 HOUR_MS = 3_600_000
 BEGIN_MS = 1_750_075_200_000  # 2025-06-16 12:00 UTC

@@ -13,7 +13,7 @@ from infra.web.gateway import Gateway
 from schemas.click_codec import decode_click
 from schemas.settings import Settings
 from schemas.topics import CLICKS_RAW
-from streams.topology import ensure_topics
+from streams.broker.topology import ensure_topics
 
 CLICK: dict[str, Any] = {
     "event_id": "e-1",

@@ -1,0 +1,1 @@
+"""Do simulated buyers behave like real ones? Measures, conditions and yardsticks."""

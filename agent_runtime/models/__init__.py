@@ -1,0 +1,1 @@
+"""What decides for shoppers: language models, a Markov chain, replay, an endpoint."""

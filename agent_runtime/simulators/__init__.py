@@ -1,0 +1,1 @@
+"""Trained simulators as folders, and how they are trained and adapted."""

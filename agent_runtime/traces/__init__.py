@@ -1,0 +1,1 @@
+"""Real sessions as actions: to learn from, and to be judged by."""

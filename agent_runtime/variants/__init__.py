@@ -1,0 +1,1 @@
+"""Storefront changes tried on simulated buyers."""

@@ -1,0 +1,1 @@
+"""A crowd walked through a storefront, compiled."""

@@ -1,0 +1,1 @@
+"""What lies in Kafka, and how it is read, written and acknowledged."""

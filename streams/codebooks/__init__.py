@@ -1,0 +1,1 @@
+"""Encoders on their way to the workers and into the store."""

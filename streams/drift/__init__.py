@@ -1,0 +1,1 @@
+"""Has a merchant's mix of buyer types changed? Pure."""

@@ -1,0 +1,1 @@
+"""A merchant's mix of buyer types: counted per window, decayed, announced."""

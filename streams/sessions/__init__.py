@@ -1,0 +1,1 @@
+"""Session windows of one partition: events in, sessions out. Pure: no clock, no I/O."""

@@ -1,0 +1,1 @@
+"""What lies in ClickHouse: the only writer, and what reads it back."""
