@@ -7,8 +7,10 @@ a test keeps that table complete. Pure cores never read settings: shells pass th
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -94,6 +96,20 @@ class Settings(BaseSettings):
         2_048, ge=64, description="Memory of the embedded broker, in MiB; it keeps every record and ends at the limit."
     )
     store_memory_mb: int = Field(4_096, ge=512, description="Memory of the embedded ClickHouse, in MiB.")
+
+    @field_validator("clickhouse", "schema_registry", "endpoint")
+    @classmethod
+    def _is_an_address(cls, address: str, info: ValidationInfo) -> str:
+        if not address and not cls.model_fields[info.field_name or ""].default:
+            return address
+        try:
+            parts = urlsplit(address)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise PydanticCustomError("address", "write an address like http://host:port")
+        return address
 
 
 @lru_cache(maxsize=1)

@@ -8,8 +8,10 @@ PERSONAS_DISTRIBUTION = "personas.distribution"
 PERSONAS_CODEBOOKS = "personas.codebooks"
 SESSIONS_CHANGELOG = "sessions.changelog"
 
+#: The source of real shoppers' sessions.
+LIVE = "live"
 #: Where a click topic's sessions come from, as written in ``session_assignments.source``.
-SOURCE_OF_TOPIC = {CLICKS_RAW: "live", CLICKS_SIMULATED: "simulated"}
+SOURCE_OF_TOPIC = {CLICKS_RAW: LIVE, CLICKS_SIMULATED: "simulated"}
 
 #: Topics that keep only the latest record of a key.
 COMPACTED = frozenset({PERSONAS_DISTRIBUTION, PERSONAS_CODEBOOKS, SESSIONS_CHANGELOG})

@@ -104,13 +104,13 @@ def _send_logs(plan: "Replay", closing: bool, as_json: bool) -> None:
     from streams.broker.topology import ensure_topics
     from streams.event_logs.replay import Replayed, ReplayError
     from streams.event_logs.replay import replay as produce
+    from streams.sessions.settings import session_rules
 
     if plan.topic not in SOURCE_OF_TOPIC:
         raise ReplayError(f"--topic {plan.topic!r} is no click topic; choose one of {', '.join(SOURCE_OF_TOPIC)}.")
     rules = settings()
     if closing:
-        # Longer than any session can stay open after its last event.
-        plan = replace(plan, close_ms=rules.gap_ms + rules.allowed_lateness_ms + rules.session_max_ms)
+        plan = replace(plan, close_ms=session_rules(rules).closed_after_ms)
     with _progress() as show:
 
         async def run() -> Replayed:

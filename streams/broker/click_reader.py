@@ -7,18 +7,34 @@ import numpy as np
 
 from schemas.avro_shapes import UnsupportedSchemaError
 from schemas.click_codec import ClickChunk, ClickDecoder
+from schemas.events import EventBatch
 from schemas.framing import schema_ids
 from schemas.packaged import Schema
 from schemas.rejections import CODE_OF_REASON
 from schemas.slices import Slices
+from schemas.topics import CLICKS_RAW
 
 logger = logging.getLogger(__name__)
+
+#: A live event that was received further ahead of our clock than this was not received then. (Simulated buyers live
+#: in a time of their own, often days ahead.)
+FUTURE_MS = 3_600_000
 
 #: Ids asked for per call, those of the most records first: garbage may look like any number of ids, each one a request.
 ASKED_AT_ONCE = 64
 
 #: Returns the writer schema of an id, None when nobody knows it; may raise RetryLater.
 FindSchema = Callable[[int], Schema | None]
+
+
+def fault_what_is_ahead(clicks: EventBatch, topic: str, now_ms: int) -> None:
+    """Mark live events from the future as unusable, in place.
+
+    One such event would move its partition's watermark so far that every later click were behind it.
+    """
+    if topic == CLICKS_RAW:
+        ahead = clicks.received_ms > now_ms + FUTURE_MS
+        clicks.fault[ahead & (clicks.fault == 0)] = CODE_OF_REASON["bad_time"]
 
 
 class ClickReader:

@@ -23,7 +23,8 @@ from schemas.read_only import read_only
 from streams.broker.record_columns import Record, Records
 from streams.errors import StreamError
 
-#: Most bytes of one batch before compression; below the broker's default limit of 1 MiB for a message set.
+#: Most bytes of one batch before compression, or of a single record after it; below the broker's default limit of 1 MiB
+#: for a message set.
 BATCH_BYTES = 768 * 1024
 
 #: Base offset, length of what follows, leader epoch, magic, CRC.
@@ -94,26 +95,27 @@ def packed(
 ) -> list[RecordBatch]:
     """Return as few batches as hold the records, in order, every key behind ``prefix``.
 
-    Raises TooLargeError on a record that is too large for any.
+    Raises TooLargeError on a record that is too large for any, compressed.
     """
     columns = records if isinstance(records, Records) else Records.of(list(records))
     keys, values = columns.keys, columns.values
     sizes = _OVERHEAD + len(prefix) + np.maximum(keys.lengths, 0) + np.maximum(values.lengths, 0)
-    if sizes.max(initial=0) > BATCH_BYTES:
-        raise TooLargeError(f"A record of {sizes.max()} bytes is larger than a batch may be.")
     before_key = np.frombuffer(prefix, np.uint8)
     batches, first = [], 0
     ends = np.cumsum(sizes)
     while first < len(sizes):
         before = ends[first - 1] if first else 0
-        end = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
+        end = max(first + 1, int(np.searchsorted(ends, before + BATCH_BYTES, side="right")))
         rows = slice(first, end)
         out = np.empty(int(ends[end - 1] - before), np.uint8)
         written = _write(
             before_key, read_only(keys.data), keys.starts[rows], keys.lengths[rows],
             read_only(values.data), values.starts[rows], values.lengths[rows], out,
         )  # fmt: skip
-        batches.append(RecordBatch(out[:written].tobytes(), end - first, timestamp_ms, transactional))
+        batch = RecordBatch(out[:written].tobytes(), end - first, timestamp_ms, transactional)
+        if batch.size() > BATCH_BYTES and end - first == 1:
+            raise TooLargeError(f"A record of {sizes[first]} bytes is larger than a batch may be.")
+        batches.append(batch)
         first = end
     return batches
 

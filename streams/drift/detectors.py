@@ -49,6 +49,8 @@ class DriftRules:
     pull: Pull = field(default_factory=Pull)
     #: False alarms that a merchant without any change may ring in a year, whatever its traffic.
     alarms_a_year: float = 0.25
+    #: The most of them that one look may cost, though years without a session should have saved up for more.
+    most_of_a_look: float = 0.05
     #: Least divergence, in nats, that anybody should be told about: some four points of the mix moved.
     floor_nats: float = 0.002
     #: Which detectors may ring.
@@ -155,7 +157,8 @@ class DriftDetector:
         if not looks:
             return None
         # Looks are paid for by the time since the last ones: a year's looks together cost a year's budget.
-        spent = rules.alarms_a_year * max(block.end_ms - self._judged_ms, 1) / YEAR_MS / len(looks)
+        due = rules.alarms_a_year * max(block.end_ms - self._judged_ms, 1) / YEAR_MS / len(looks)
+        spent = min(due, rules.most_of_a_look)
         for detector, chance in ((WINDOW, spent), *((name, rules.confirmation) for name in sorted(rang))):
             if detector in rules.detectors:
                 least = [max(look.shift.least(chance), rules.floor_nats) for look in looks]

@@ -81,13 +81,13 @@ def assign(
         return assignments(emission, codes, encoder.version, encoder.code_paths, source)
 
     counts = AssignCounts() if counts is None else counts
-    yield from mapped(rows, ahead(_sessions(event_batches, rules, disorder_ms, counts)), threads)
+    yield from mapped(rows, ahead(_sessions(event_batches, rules, source, disorder_ms, counts)), threads)
 
 
 def _sessions(
-    event_batches: Iterable[EventBatch], rules: SessionRules, disorder_ms: int, counts: AssignCounts
+    event_batches: Iterable[EventBatch], rules: SessionRules, source: str, disorder_ms: int, counts: AssignCounts
 ) -> Iterator[Emission]:
-    windows = SessionWindows(rules, disorder_ms)
+    windows = SessionWindows(rules, disorder_ms, source=source)
     for batch in event_batches:
         added = windows.add(batch, np.arange(counts.events, counts.events + len(batch), dtype=np.int64))
         counts.events += len(batch)

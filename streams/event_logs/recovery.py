@@ -9,7 +9,7 @@ from schemas.rejections import REASONS
 from schemas.slices import Slices
 from schemas.topics import click_key
 from streams.broker.chunks import TopicPartition
-from streams.broker.click_reader import ClickReader
+from streams.broker.click_reader import ClickReader, fault_what_is_ahead
 from streams.broker.emit import Emitter
 from streams.broker.record_batch import packed
 from streams.broker.record_columns import Record
@@ -53,13 +53,14 @@ class Recovery:
     merchant: str | None = None
     again: bool = False
 
-    def judge(self, page: Page, reader: ClickReader, counts: Recovered) -> dict[int, bytes]:
+    def judge(self, page: Page, reader: ClickReader, counts: Recovered, now_ms: int) -> dict[int, bytes]:
         """Return row → key of the events of a page to send; count all of them. Raises RetryLater without a registry.
 
-        Events are decoded as a worker would decode them, and what it would reject again is left where it is: sending
-        it would add a second rejection of the same event and help nobody.
+        Events are decoded as a worker would decode them at ``now_ms``, and what it would reject again is left where it
+        is: sending it would add a second rejection of the same event and help nobody.
         """
         clicks = reader.read(Slices.of(page.payloads)).batch
+        fault_what_is_ahead(clicks, page.lane.topic, now_ms)
         chosen: dict[int, bytes] = {}
         for row, reason in enumerate(page.reasons):
             fault = int(clicks.fault[row])
@@ -134,7 +135,7 @@ def _judged(
     total = sum(lane.rejections for lane in lanes)
     for lane in lanes:
         for page in rejected.pages(lane):
-            yield page, plan.judge(page, reader, counts)
+            yield page, plan.judge(page, reader, counts, time.time_ns() // 1_000_000)
             on_progress(counts.looked_at, total)
 
 

@@ -80,9 +80,7 @@ class ClickHop:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._emitted_ms = 0
         self._measured_ms = 0
-        self._standby = Standby(
-            changelog, lambda: SessionWindows(work.rules, state_dir=settings.state_dir), self._copy, shell.fail
-        )
+        self._standby = Standby(changelog, self._windows_of, self._copy, shell.fail)
 
     async def assigned(self, partitions: AbstractSet[TopicPartition]) -> None:
         """Read the open sessions of newly owned partitions back from the changelog, or what a warm copy lacks."""
@@ -200,6 +198,10 @@ class ClickHop:
             # What was not given out provisionally while there was a backlog waits for its end.
             self._lanes[source].fresh = not provisional
 
+    def _windows_of(self, source: TopicPartition) -> SessionWindows:
+        origin = SOURCE_OF_TOPIC[source.topic]
+        return SessionWindows(self._work.rules, state_dir=self._settings.state_dir, source=origin)
+
     async def _restore(self, windows: SessionWindows, records: Records) -> None:
         await self._run(windows.restore, records)
 
@@ -215,6 +217,8 @@ class ClickHop:
         self._metrics.open_sessions.set(sum(one.open_sessions for one in windows))
         self._metrics.open_events.set(sum(one.open_events for one in windows))
         self._metrics.state_bytes.set(sum(one.memory_bytes for one in windows))
+        # Of what another worker owns by now nothing is to stay behind.
+        self._metrics.watermark_delay.clear()
         for source, lane in self._lanes.items():
             if lane.windows.watermark_ms > 0:
                 delay_s = (now_ms - lane.windows.watermark_ms) / 1000

@@ -9,12 +9,12 @@ import numpy as np
 from schemas.assignment_codec import encode_joined
 from schemas.click_codec import ClickChunk
 from schemas.rejected_codec import Rejection, encode_rejection
-from schemas.rejections import CODE_OF_REASON, REASONS
+from schemas.rejections import REASONS
 from schemas.slices import Slices
-from schemas.topics import CLICKS_RAW, CLICKS_REJECTED, SESSIONS_ASSIGNED, SOURCE_OF_TOPIC
+from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED, SOURCE_OF_TOPIC
 from schemas.validation import TIME_MAX_MS
 from streams.broker.chunks import Chunk, TopicPartition
-from streams.broker.click_reader import ClickReader, FindSchema
+from streams.broker.click_reader import ClickReader, FindSchema, fault_what_is_ahead
 from streams.broker.emit import Emitter
 from streams.broker.record_batch import packed
 from streams.broker.record_columns import Record, Records
@@ -29,10 +29,6 @@ PROCESSOR_VERSION = "2"
 #: be a record that any broker takes. One that does not fit would stop every worker that reads it.
 PAYLOAD_BYTES_MAX = 512 * 1024
 KEY_BYTES_MAX = 4 * 1024
-
-#: A live event that was received further ahead of our clock than this was not received then. (Simulated buyers live
-#: in a time of their own, often days ahead.)
-FUTURE_MS = 3_600_000
 
 #: What a rejection says beside its name; the reasons are those of ``schemas.rejections``.
 EXPLANATIONS = {
@@ -116,12 +112,8 @@ class ClickWork:
         return rejected
 
     def _add(self, windows: SessionWindows, chunk: Chunk, clicks: ClickChunk) -> Added:
-        batch = clicks.batch
-        if chunk.topic == CLICKS_RAW:
-            # One such event would move its partition's watermark so far that every later click were behind it.
-            ahead = batch.received_ms > self._clock_ms() + FUTURE_MS
-            batch.fault[ahead & (batch.fault == 0)] = CODE_OF_REASON["bad_time"]
-        added = windows.add(batch, chunk.offsets)
+        fault_what_is_ahead(clicks.batch, chunk.topic, self._clock_ms())
+        added = windows.add(clicks.batch, chunk.offsets)
         if clicks.watermark_ms is not None:
             windows.advance(clicks.watermark_ms)
         self._count(added)

@@ -23,13 +23,13 @@ class Copy:
 class Standby:
     """Follows some sources' changelogs in a task of its own.
 
-    ``new_windows`` makes empty windows; ``restore`` applies records to them, off the event loop.
+    ``new_windows`` makes a source's empty windows; ``restore`` applies records to them, off the event loop.
     """
 
     def __init__(
         self,
         changelog: Changelog,
-        new_windows: Callable[[], SessionWindows],
+        new_windows: Callable[[TopicPartition], SessionWindows],
         restore: Callable[[SessionWindows, Records], Awaitable[None]],
         fail: Callable[[BaseException], None],
     ) -> None:
@@ -50,12 +50,12 @@ class Standby:
     async def take(self, source: TopicPartition) -> Copy:
         """Return what is known of a source, an empty copy when it was not followed; ends all following."""
         await self.end()
-        return self._copies.pop(source, None) or Copy(self._new_windows())
+        return self._copies.pop(source, None) or Copy(self._new_windows(source))
 
     async def follow(self, sources: AbstractSet[TopicPartition]) -> None:
         """Follow these sources from now on and forget the others."""
         await self.end()
-        self._copies = {source: self._copies.get(source) or Copy(self._new_windows()) for source in sources}
+        self._copies = {source: self._copies.get(source) or Copy(self._new_windows(source)) for source in sources}
         if self._copies:
             self._following = asyncio.ensure_future(self._follow())
 

@@ -18,6 +18,8 @@ ROBOTIC_EVENTS = 30
 ROBOTIC_GAP_MS = 500
 #: A client with more events than this in its open sessions is hot: its state is written in blocks of so many events.
 BLOCK_EVENTS = 256
+#: No time or number in a rule is larger: a century, in milliseconds, which sums of event times bear.
+LONGEST_MS = 100 * 366 * 86_400_000
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,13 @@ class SessionRules:
             ("session_max_ms", self.session_max_ms, 1),
             ("session_max_events", self.session_max_events, 2),
         ):
-            if value < least:
-                raise SessionRuleError(f"Session rule {name} is {value}; it must be at least {least}.")
+            if not least <= value <= LONGEST_MS:
+                raise SessionRuleError(f"Session rule {name} is {value}; it must be {least} to {LONGEST_MS}.")
+
+    @property
+    def closed_after_ms(self) -> int:
+        """Event time after a client's last event at which all sessions of any merchant are closed."""
+        return max(self.gap_ms, *self.gap_overrides_ms.values(), 0) + self.allowed_lateness_ms + 1
 
     def limits(self, block_events: int = BLOCK_EVENTS) -> "Limits":
         """The numbers as the compiled code takes them."""

@@ -22,6 +22,7 @@ def session_rules(settings: Settings) -> SessionRules:
 def _overrides(path: Path) -> dict[str, int]:
     try:
         gaps = json.loads(path.read_text())
+        json.dumps(gaps, ensure_ascii=False).encode()  # a name that is no text is none of a merchant's
     except OSError as error:
         raise SessionRuleError(f"{path} (SIMPERSONA_SESSION_OVERRIDES) cannot be read: {error.strerror}.") from error
     except ValueError as error:

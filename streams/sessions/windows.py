@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from schemas.assignments import Bytes
 from schemas.events import I64, U8, EventBatch, SessionBatch
+from schemas.hashing import hash64
 from schemas.texts import Texts
+from schemas.topics import LIVE
 from streams.broker.record_columns import Records
 from streams.errors import SessionStateError
 from streams.sessions.compact import compacted
@@ -63,12 +65,16 @@ class SessionWindows:
         disorder_ms: int = 0,
         state_dir: Path | None = None,
         block_events: int = BLOCK_EVENTS,
+        source: str = LIVE,
     ) -> None:
         """Start empty.
 
         ``disorder_ms``: the watermark trails the largest event time by so much (offline pass only). ``state_dir`` holds
-        the state in files there instead of anonymous memory. ``block_events``: when a client counts as hot.
+        the state in files there instead of anonymous memory. ``block_events``: when a client counts as hot. ``source``:
+        where events come from, so that the same clicks from two sources are two sessions.
         """
+        # Live sessions keep the ids that they had before there were others.
+        self._source_hash = np.uint64(0 if source == LIVE else hash64(source.encode()))
         self._limits = rules.limits(block_events)
         self._disorder_ms = disorder_ms
         self._state_dir = state_dir
@@ -155,7 +161,7 @@ class SessionWindows:
             sessions=SessionBatch(events=events, offsets=offsets),
             merchant_id=merchant_id,
             client_id=client_id,
-            session_id=_hexadecimal(rows["session"]),
+            session_id=self._ids(rows["session"]),
             revision=rows["revision"].copy(),
             started_ms=rows["started_ms"].copy(),
             ended_ms=rows["ended_ms"].copy(),
@@ -171,11 +177,15 @@ class SessionWindows:
         return Superseded(
             merchant_id=merchant_id,
             client_id=client_id,
-            session_id=_hexadecimal(rows["session"]),
-            superseded_by=_hexadecimal(rows["by"]),
+            session_id=self._ids(rows["session"]),
+            superseded_by=self._ids(rows["by"]),
             revision=rows["revision"].copy(),
             started_ms=rows["started_ms"].copy(),
         )
+
+    def _ids(self, sessions: npt.NDArray[np.uint64]) -> Bytes:
+        digits: Bytes = hexadecimal(sessions ^ self._source_hash).reshape(-1).view("S16")
+        return digits
 
     def _names(self, rows: Rows) -> tuple[Texts, Texts]:
         text, offsets, merchant_n = keys_of(self._table, np.ascontiguousarray(rows["slot"]))
@@ -228,8 +238,3 @@ class SessionWindows:
         """
         if not self._recovery.finished:
             self._recovery.finish(self._table)
-
-
-def _hexadecimal(values: npt.NDArray[np.uint64]) -> Bytes:
-    digits: Bytes = hexadecimal(np.ascontiguousarray(values)).reshape(-1).view("S16")
-    return digits

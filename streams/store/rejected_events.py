@@ -34,8 +34,9 @@ ORDER BY topic, partition
 _PAGE = f"""
 SELECT failure_kind, toUnixTimestamp64Milli(received_at) AS received_ms, offset, payload
 FROM rejected_events FINAL
-{_WHERE} AND topic = %(topic)s AND partition = %(partition)s AND offset > %(after)s
-ORDER BY offset
+{_WHERE} AND topic = %(topic)s AND partition = %(partition)s
+  AND (offset, toUnixTimestamp64Milli(received_at)) > (%(after)s, %(after_ms)s)
+ORDER BY offset, received_at
 LIMIT %(rows)s
 """
 
@@ -97,14 +98,14 @@ class RejectedEvents:
 
     def pages(self, lane: Lane) -> Iterator[Page]:
         """Yield a lane's selected events, each once, however often its rejection was written."""
-        after = -1
+        after = after_ms = -1
         place = {"topic": lane.topic, "partition": lane.partition}
         while True:
-            wanted = self._parameters | place | {"after": after, "rows": PAGE_ROWS}
+            wanted = self._parameters | place | {"after": after, "after_ms": after_ms, "rows": PAGE_ROWS}
             rows = _rows(self._store.select(_PAGE, wanted))
             if not rows:
                 return
-            first, after = rows[0]["offset"], rows[-1]["offset"]
+            first, after, after_ms = rows[0]["offset"], rows[-1]["offset"], rows[-1]["received_ms"]
             known = _rows(self._store.select(_REPLAYED, place | {"first": first, "last": after}))
             replayed = {(row["offset"], row["received_ms"]) for row in known}
             yield Page(

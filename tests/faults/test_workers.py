@@ -10,7 +10,7 @@ import pytest
 from schemas.assignment_codec import decode_assignments
 from schemas.topics import CLICKS_REJECTED, SESSIONS_ASSIGNED
 from tests.faults.kafka_log import read_topic
-from tests.faults.stage import Stage
+from tests.faults.stage import PARTITIONS, Stage
 from tests.worker_process import Worker, until
 
 #: Kills in one replay.
@@ -99,6 +99,11 @@ def test_a_worker_asked_to_stop_under_load_ends_well_and_leaves_nothing_to_be_do
     assert max(rejected.values()) == 1
 
 
+def delays(worker: Worker) -> int:
+    """Return how many partitions of live clicks a worker tells the event time of."""
+    return worker.page("/metrics").count('simpersona_watermark_delay_seconds{partition="')
+
+
 def test_one_worker_becomes_three_and_then_two_under_load(stage: Stage) -> None:
     first = stage.start_worker(standby_replicas=1)
     stage.reach(first, records=100, upto=0.2)
@@ -107,6 +112,8 @@ def test_one_worker_becomes_three_and_then_two_under_load(stage: Stage) -> None:
     stage.share_out(*stage.running)
     stage.feed.send(0.7)
     stage.reach(others[0], records=100)
+    until(lambda: delays(others[0]) > 0, "a new owner to tell how far behind it is")
+    until(lambda: sum(map(delays, stage.running)) <= PARTITIONS, "former owners to tell nothing of what they lost")
     assert first.stop() == 0, first.log.read_text()
     stage.feed.send(0.9)
     stage.share_out(*others)

@@ -11,6 +11,9 @@ from infra.stack.clickhouse import connect, database_of
 from infra.stack.migrate import Migration, applied, migrate, packaged_migrations
 from infra.stack.ports import free_port
 
+#: The migration that gives ``rejected_events`` another key.
+REMAKES_A_TABLE = 8
+
 
 @pytest.fixture
 def client(clickhouse: str) -> Iterator[Client]:
@@ -34,8 +37,27 @@ def test_comments_and_semicolons_at_line_ends_divide_a_file_into_statements() ->
 
 @pytest.mark.fast
 def test_every_statement_may_be_run_twice() -> None:
-    statements = [text for migration in packaged_migrations() for text in migration.statements()]
+    files = [migration for migration in packaged_migrations() if migration.number != REMAKES_A_TABLE]
+    statements = [text for migration in files for text in migration.statements()]
     assert [text for text in statements if "IF NOT EXISTS" not in text] == []
+
+
+def test_a_table_that_is_made_anew_keeps_its_rows_wherever_it_was_cut_off(clickhouse: str, client: Client) -> None:
+    packaged = {migration.number: migration for migration in packaged_migrations()}
+    [old] = [text for text in packaged[4].statements() if "rejected_events" in text]
+    for done in range(1 + len(packaged[REMAKES_A_TABLE].statements())):
+        client.command("DROP TABLE rejected_events SYNC")
+        client.command(old)
+        for number in range(3):
+            client.command(f"INSERT INTO rejected_events (topic, offset, payload) VALUES ('t', {number}, '{number}')")
+        client.command(f"DELETE FROM schema_migrations WHERE number = {REMAKES_A_TABLE}")
+        for statement in packaged[REMAKES_A_TABLE].statements()[:done]:
+            client.command(statement)
+        assert [migration.number for migration in migrate(clickhouse)] == [REMAKES_A_TABLE]
+        client.command("INSERT INTO rejected_events (topic, offset, received_at, payload) VALUES ('t', 0, 1, 'again')")
+        rows = client.query("SELECT payload FROM rejected_events FINAL ORDER BY offset, received_at").result_rows
+        assert [row[0] for row in rows] == ["0", "again", "1", "2"]
+        assert client.command("SELECT count() FROM system.tables WHERE name LIKE 'rejected_events_by%'") == 0
 
 
 def test_every_file_is_in_the_ledger_and_a_second_run_applies_nothing(clickhouse: str, client: Client) -> None:

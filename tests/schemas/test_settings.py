@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.settings import Settings
 
@@ -26,3 +27,18 @@ def test_the_table_lists_nothing_else() -> None:
 def test_a_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIMPERSONA_GAP_MS", "60000")
     assert Settings().gap_ms == 60_000
+
+
+@pytest.mark.parametrize("name", ["clickhouse", "schema_registry", "endpoint"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:8123", "http://host:81x3/db", "http://host:99999", "http://", "ftp://host"]
+)
+def test_what_is_no_address_is_refused(name: str, address: str) -> None:
+    with pytest.raises(ValidationError, match="write an address like http://host:port"):
+        Settings(**{name: address})
+
+
+def test_only_what_may_be_left_out_may_be_empty() -> None:
+    assert Settings(schema_registry="", endpoint="", clickhouse="https://u:p%40@h/db").endpoint == ""
+    with pytest.raises(ValidationError, match="write an address"):
+        Settings(clickhouse="")

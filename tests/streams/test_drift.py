@@ -59,6 +59,13 @@ def test_steady_merchants_do_not_ring(codes: int, evenness: float) -> None:
     assert found == 0  # 200 000 sessions
 
 
+def test_years_without_a_session_make_no_look_cheap() -> None:
+    rng = np.random.default_rng(0)
+    codes, pause = drawn(rng, np.full(8, 1 / 8), 1_400), 18 * 366 * 86_400_000
+    times_ms = np.arange(len(codes)) * 60_000 + pause * (np.arange(len(codes)) >= 1_000)
+    assert rings(codes, times_ms) == []
+
+
 @pytest.mark.parametrize("fine", [1, 4])
 def test_a_sudden_change_of_twenty_five_points_of_the_types_rings_within_a_few_hundred_sessions(fine: int) -> None:
     rng = np.random.default_rng(fine)

@@ -1,5 +1,6 @@
 """Record batches: what is written is what Kafka's own readers read, and a whole is cut only where it must be."""
 
+import numpy as np
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
@@ -53,9 +54,17 @@ def test_many_records_become_as_few_batches_as_hold_them() -> None:
 
 
 def test_a_record_that_fits_into_no_batch_is_refused() -> None:
-    assert read(packed([(None, bytes(BATCH_BYTES - 100))], NOW_MS))
+    noise = np.random.default_rng(0).bytes(BATCH_BYTES)
+    assert read(packed([(None, noise[:-200])], NOW_MS))
     with pytest.raises(TooLargeError, match="larger than a batch may be"):
-        packed([(b"k", b"v"), (None, bytes(BATCH_BYTES))], NOW_MS)
+        packed([(b"k", b"v"), (None, noise)], NOW_MS)
+
+
+def test_a_large_record_that_is_small_compressed_has_a_batch_of_its_own() -> None:
+    records: list[Record] = [(b"a", b"1"), (b"b", bytes(3 * BATCH_BYTES)), (b"c", b"2")]
+    batches = packed(records, NOW_MS)
+    assert [batch.record_count() for batch in batches] == [1, 1, 1]
+    assert read(batches) == records
 
 
 def test_what_does_not_shrink_is_sent_as_it_is_and_a_repeated_request_is_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from schemas.click_codec import encode_click, encode_watermark
 from schemas.rejected_codec import Rejection
 from schemas.topics import CLICKS_RAW, CLICKS_SIMULATED
-from streams.broker.click_reader import ClickReader
+from streams.broker.click_reader import FUTURE_MS, ClickReader
 from streams.event_logs.recovery import Recovered, Recovery
 from streams.store.connection import Store
 from streams.store.rejected_events import MENDABLE, PAGE_ROWS, TOO_LATE, Lane, Page, RejectedEvents, Selection
@@ -54,6 +55,16 @@ def test_every_payload_comes_back_once_by_partition_and_offset(store: Store) -> 
     assert [len(page.offsets) for page in pages] == [PAGE_ROWS, PAGE_ROWS, 7, 1, 1]
 
 
+def test_a_broker_that_was_set_up_anew_takes_no_earlier_rejection_away(store: Store) -> None:
+    sink = Sink(store)
+    for day in range(3):
+        offsets = range(PAGE_ROWS - day)
+        sink.rejected([rejection(n, received_at=NOON_MS + day, payload=b"%d of day %d" % (n, day)) for n in offsets])
+    sink.flush()
+    found = [payload for page in read(store) for payload in page.payloads]
+    assert found == [b"%d of day %d" % (n, day) for n in range(PAGE_ROWS) for day in range(3) if n < PAGE_ROWS - day]
+
+
 def test_events_are_chosen_by_reason_and_time_and_never_from_a_foreign_topic(store: Store) -> None:
     sink = Sink(store)
     everything = [rejection(number, reason) for number, reason in enumerate([*MENDABLE, *sorted(TOO_LATE)])]
@@ -94,6 +105,15 @@ PAGE = Page(
 
 
 @pytest.mark.fast
+def test_a_live_event_that_is_still_ahead_of_the_clock_stays() -> None:
+    counts, early_ms = Recovered(), NOON_MS - FUTURE_MS - 1
+    assert Recovery(again=True).judge(PAGE, ClickReader(), counts, early_ms) == {}
+    assert counts.unusable["unknown_event", "bad_time"] == 2
+    simulated = replace(PAGE, lane=Lane(CLICKS_SIMULATED, 0, 6))
+    assert Recovery().judge(simulated, ClickReader(), Recovered(), early_ms) == {0: b"north|c", 2: b"south|c"}
+
+
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("plan", "keys"),
     [
@@ -105,7 +125,7 @@ PAGE = Page(
 )
 def test_only_usable_events_go_back_under_their_clients_key(plan: Recovery, keys: dict[int, bytes]) -> None:
     counts = Recovered()
-    assert plan.judge(PAGE, ClickReader(), counts) == keys
+    assert plan.judge(PAGE, ClickReader(), counts, NOON_MS) == keys
     assert counts.sent.total() == len(keys)
     assert counts.looked_at == len(PAGE.offsets)
     assert counts.unusable == Counter(

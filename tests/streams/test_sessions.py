@@ -10,6 +10,7 @@ from schemas.rejections import CODE_OF_REASON, REASONS
 from streams.broker.record_columns import Records
 from streams.errors import SessionRuleError, SessionStateError
 from streams.sessions.emission import Emission, assignments
+from streams.sessions.rules import LONGEST_MS
 from streams.sessions.sweep import FINAL_REVISION
 from streams.sessions.windows import SessionRules, SessionWindows
 
@@ -82,6 +83,20 @@ def test_a_session_closes_when_the_watermark_is_beyond_end_gap_and_lateness(
     windows.advance(watermark)
     assert len(windows.emit(provisional=False)) == closed
     assert windows.open_sessions == 1 - closed
+
+
+@pytest.mark.parametrize("overrides", [{}, {"shop": 500}, {"shop": 5}], ids=["usual", "longer", "shorter"])
+def test_all_sessions_are_closed_when_the_rules_say_so_and_not_before(world: Any, overrides: dict[str, int]) -> None:
+    rules = SessionRules(RULES.gap_ms, RULES.allowed_lateness_ms, 100_000, 3, overrides)
+    clicks = [world.Click(S + t, merchant=merchant) for merchant in ("m", "shop") for t in range(0, 50, 5)]
+    windows = windows_with(world, clicks, rules)
+    last = S + 45
+    windows.advance(last + rules.closed_after_ms - 1)
+    windows.emit(provisional=False)
+    assert windows.open_sessions > 0
+    windows.advance(last + rules.closed_after_ms)
+    windows.emit(provisional=False)
+    assert windows.open_sessions == 0
 
 
 def test_a_piece_cut_by_a_cap_closes_once_nothing_can_come_before_the_next(world: Any) -> None:
@@ -179,6 +194,21 @@ def test_provisional_are_sessions_of_two_events_once_per_change(world: Any) -> N
     second = windows.emit(provisional=True)
     assert (second.session_id == first.session_id).all() and second.revision[0] > first.revision[0]
     assert second.events.tolist() == [3]
+
+
+def test_the_same_clicks_from_another_source_are_other_sessions(world: Any) -> None:
+    clicks = world.batch([world.Click(S + 10), world.Click(S + 15)])
+    ids = []
+    for source in ("live", "simulated", "simulated"):
+        windows = SessionWindows(RULES, source=source)
+        windows.add(clicks, np.arange(2, dtype=np.int64))
+        before = windows.emit(provisional=True).session_id
+        windows.add(world.batch([world.Click(S + 5)]), np.array([2]))
+        after = windows.emit(provisional=True)
+        assert after.superseded.session_id.tolist() == before.tolist()
+        assert after.superseded.superseded_by.tolist() == after.session_id.tolist()
+        ids.append(after.session_id.tolist())
+    assert ids[1] == ids[2] and not set(ids[0]) & set(ids[1])
 
 
 def test_a_moved_start_supersedes_the_old_id_with_the_new(world: Any) -> None:
@@ -358,7 +388,9 @@ def test_a_damaged_record_is_refused_in_one_sentence(world: Any, damage: Any, re
     "numbers", [(0, 0, 1, 2), (1, -1, 1, 2), (1, 0, 0, 2), (1, 0, 1, 1)], ids=["gap", "lateness", "time", "events"]
 )
 def test_rules_that_cannot_be_meant_are_refused(numbers: tuple[int, int, int, int]) -> None:
-    with pytest.raises(SessionRuleError, match="must be at least"):
+    with pytest.raises(SessionRuleError, match=f"must be [0-2] to {LONGEST_MS}"):
         SessionRules(*numbers)
+    with pytest.raises(SessionRuleError, match="allowed_lateness_ms is 9223372036854775807"):
+        SessionRules(1, 2**63 - 1, 1, 2)
     with pytest.raises(SessionRuleError, match="gap_ms of shop is 0"):
         SessionRules(1, 0, 1, 2, {"shop": 0})
