@@ -4,6 +4,8 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from schemas.rejections import REASONS
+
 _NAMESPACE = "simpersona"
 #: Bucket bounds for chunk and batch sizes, in records.
 _SIZES = (1, 10, 100, 1_000, 2_500, 5_000, 10_000, 25_000)
@@ -24,6 +26,9 @@ class Metrics:
         self.rebalances = counter("rebalances", "Partition assignments received.")
         self.events = counter("events", "Click events by what became of them.", ["outcome"])
         self.rejected = counter("rejected_events", "Click events that could not be used.", ["reason"])
+        for reason in filter(None, REASONS):
+            # From the beginning: a series that appears with its first burst shows no increase.
+            self.rejected.labels(reason)
         self.assignments = counter("assignments", "Session rows emitted.", ["kind"])
         self.chunk_records = histogram("chunk_records", "Records per chunk.", ["hop"], buckets=_SIZES)
         self.encode_sessions = histogram("encode_sessions", "Sessions per encoder call.", buckets=_SIZES)

@@ -90,7 +90,7 @@ class Demo:
         closing = "--no-close" if watched else "--close"
         arguments = ["replay", "--events", self._path("live"), "--order", "received", closing]
         if watched:
-            replay = self._steps.start("replay", *arguments, "--speed", WATCHED_SPEED, "--json")
+            replay = self._steps.start("replay", *arguments, "--speed", WATCHED_SPEED, "--json", ends=True)
             self._learn_to_simulate()
             self._steps.wait(
                 "streaming the last days' traffic", lambda: _ended(replay), HISTORY_H * 3600 / WATCHED_SPEED * 2
@@ -125,12 +125,15 @@ class Demo:
 
     def keep_streaming(self) -> None:
         """Let traffic go on at the pace of the clock, with a live population beside it, until told to stop."""
-        begin = datetime.now(UTC)
-        self._generate("now", FIRST_LIVE_SHOP, self._plan.merchants, self._plan.buyers, LIVE_H, begin, drift=False)
-        events = self._path("now")
-        self._steps.start("live", "replay", "--events", events, "--order", "received", "--speed", 1, "--no-close")
         self._steps.start("agents", "agents", "--events", self._path("live"))
-        self._steps.supervisor.watch()
+        events, plan = self._path("now"), self._plan
+        while True:
+            self._generate("now", FIRST_LIVE_SHOP, plan.merchants, plan.buyers, LIVE_H, datetime.now(UTC), drift=False)
+            live = self._steps.start(
+                "live", "replay", "--events", events, "--order", "received", "--speed", 1, "--no-close", ends=True
+            )
+            self._steps.supervisor.watch(lambda command=live: _ended(command))  # type: ignore[misc]
+            self._steps.supervisor.stop(live)
 
     def _make_traffic(self) -> None:
         """Generate the shops to learn from and the live ones' history; both are kept between runs."""

@@ -4,7 +4,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,11 @@ class Steps:
     environment: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def start(self, name: str, *arguments: object, environment: Mapping[str, str] | None = None) -> Command:
-        """Start a command without waiting for it, its output in the log of that name."""
-        return self._start(name, arguments, environment or {}, shows_progress=False)
+    def start(self, name: str, *arguments: object, ends: bool = False) -> Command:
+        """Start a command without waiting for it, its output in the log of that name; say if it ends by itself."""
+        return self._start(name, arguments, ends=ends)
 
-    def run(self, name: str, *arguments: object, environment: Mapping[str, str] | None = None) -> str:
+    def run(self, name: str, *arguments: object) -> str:
         """Run a command to its end and return its standard output.
 
         Raises DemoError when it fails (it has said why itself), KeyboardInterrupt when the demo is told to stop.
@@ -46,7 +46,7 @@ class Steps:
         words = [str(argument) for argument in arguments]
         self.console.print(f"[dim]$ simpersona {shlex.join(words)}[/dim]", soft_wrap=True, highlight=False)
         begun_s = time.monotonic()
-        command = self._start(name, arguments, environment or {}, shows_progress=True)
+        command = self._start(name, arguments, shows_progress=True)
         while command.child.exit_code() is None:
             self.supervisor.check(apart_from=command.child)
             time.sleep(_POLL_INTERVAL_S)
@@ -75,15 +75,16 @@ class Steps:
                 time.sleep(_POLL_INTERVAL_S)
 
     def _start(
-        self, name: str, arguments: tuple[object, ...], environment: Mapping[str, str], *, shows_progress: bool
+        self, name: str, arguments: tuple[object, ...], *, shows_progress: bool = False, ends: bool = False
     ) -> Command:
         argv = [sys.executable, "-m", "infra.cli.main", *(str(argument) for argument in arguments)]
         spec = ChildSpec(
             name=f"step {name}",
             argv=argv,
             log=self._logs() / f"{name}.log",
-            env={**self.environment, **environment},
+            env=self.environment,
             shows_progress=shows_progress,
+            ends=ends,
         )
         return self.supervisor.start(lambda: Command(Child(spec)))
 

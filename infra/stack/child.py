@@ -21,6 +21,7 @@ class ChildSpec:
     """What to run: name, command, log file, changes to the environment, memory bound and how to end it.
 
     With ``shows_progress`` only its output goes to the log; what it writes to standard error is seen in the terminal.
+    One that ``ends`` is done some day: its end with code 0 is no failure.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ChildSpec:
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 10.0
     shows_progress: bool = False
+    ends: bool = False
 
 
 class Child:
@@ -73,6 +75,12 @@ class Child:
     def exit_code(self) -> int | None:
         """Return the exit code, or None while it runs; a negative number is the signal that ended it."""
         return self._process.poll()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended although it should not have."""
+        code = self.exit_code()
+        return code is not None and not (self.spec.ends and code == 0)
 
     def tail(self) -> str:
         """Return the last lines of its log, for a message about its end."""

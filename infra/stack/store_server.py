@@ -2,8 +2,8 @@
 
 It answers what clickhouse-connect, curl and Grafana ask of a server on port 8123: statements in the query string, the
 body or a form, bound parameters, settings, compressed inserts, error numbers in X-ClickHouse-Exception-Code, /ping.
-For one machine only: it listens on the loopback address, knows no passwords, lets GET only read and refuses requests
-that a web page of another origin makes.
+For one machine only: it listens on the loopback address, knows no passwords, lets GET and HEAD only read and refuses
+requests that a web page makes.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import email
 import email.policy
 import json
 import os
+import re
 import signal
 import sys
 import uuid
@@ -50,9 +51,10 @@ DECOMPRESS = {
     "br": cramjam.brotli.decompress,
 }
 BIND_PREFIX = "param_"
-BAD_REQUEST_CODE = 36
+BAD_REQUEST_CODE, READ_ONLY_CODE = 36, 164
+_OUTFILE = re.compile(rb"\boutfile\b", re.IGNORECASE)
 #: ClickHouse answers most errors with 500; these say that the statement asked for something not there or not allowed.
-STATUS_OF_CODE = {60: 404, 81: 404, 46: 404, 62: 400, 47: 404, 164: 403, 516: 403, BAD_REQUEST_CODE: 400}
+STATUS_OF_CODE = {60: 404, 81: 404, 46: 404, 62: 400, 47: 404, READ_ONLY_CODE: 403, 516: 403, BAD_REQUEST_CODE: 400}
 
 
 def statement_of(request: Request, body: bytes) -> Statement:
@@ -75,10 +77,14 @@ def statement_of(request: Request, body: bytes) -> Statement:
         for name, value in values.items()
         if name not in TRANSPORT_PARAMETERS and not name.startswith(BIND_PREFIX)
     }
-    if request.method == "GET":
-        settings.setdefault("readonly", "1")
+    text = query + b"\n" + body if query and body else query or body
+    if request.method in ("GET", "HEAD"):
+        settings["readonly"] = "1"
+        # A query that only reads may still write its answer into a file of this machine.
+        if _OUTFILE.search(text):
+            raise EngineError(READ_ONLY_CODE, f"Code: {READ_ONLY_CODE}. {request.method} only reads: no OUTFILE.")
     return Statement(
-        text=query + b"\n" + body if query and body else query or body,
+        text=text,
         database=values.get("database") or request.headers.get("x-clickhouse-database", ""),
         settings=settings,
         parameters={
@@ -89,7 +95,10 @@ def statement_of(request: Request, body: bytes) -> Statement:
 
 
 def form_values(content_type: str, body: bytes) -> Mapping[str, str]:
-    """Return the text fields of a multipart form (clickhouse-connect sends long parameters as one)."""
+    """Return the text fields of a multipart form (clickhouse-connect sends long parameters as one).
+
+    Raises EngineError on a field that is no text.
+    """
     header = f"Content-Type: {content_type}\r\n\r\n".encode()
     form = email.message_from_bytes(header + body, policy=email.policy.HTTP)
     fields = {}
@@ -97,7 +106,10 @@ def form_values(content_type: str, body: bytes) -> Mapping[str, str]:
         name = part.get_param("name", header="content-disposition")
         payload = part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(payload, bytes):
-            fields[name] = payload.decode()
+            try:
+                fields[name] = payload.decode()
+            except UnicodeDecodeError as error:
+                raise EngineError(BAD_REQUEST_CODE, f"Code: {BAD_REQUEST_CODE}. {name} is not UTF-8.") from error
     return fields
 
 
@@ -114,7 +126,8 @@ def build_store(engine: Engine) -> Starlette:
             "X-ClickHouse-Query-Id": request.query_params.get("query_id") or str(uuid.uuid4()),
             "X-ClickHouse-Timezone": "UTC",
         }
-        if "origin" in request.headers:
+        # A page's images and links carry no origin; browsers say of all that they send where it comes from.
+        if "origin" in request.headers or request.headers.get("sec-fetch-site", "none") != "none":
             return PlainTextResponse("Requests made by web pages are refused.\n", status_code=403)
         try:
             statement = statement_of(request, await request.body())

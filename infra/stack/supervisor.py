@@ -84,14 +84,14 @@ class Supervisor:
             self._children.remove(service.child)
 
     def check(self, apart_from: Child | None = None) -> None:
-        """Raise ServiceFailedError when a child has ended by itself; the one apart may."""
+        """Raise ServiceFailedError when a child has failed; the one apart may."""
         for child in self._children:
-            if child is not apart_from and child.exit_code() is not None:
+            if child is not apart_from and child.failed:
                 raise child.failure()
 
-    def watch(self) -> None:
-        """Stay until a stop signal comes (KeyboardInterrupt) or a child ends by itself (ServiceFailedError)."""
-        while True:
+    def watch(self, done: Callable[[], bool] = lambda: False) -> None:
+        """Stay until ``done()``, a stop signal comes (KeyboardInterrupt) or a child fails (ServiceFailedError)."""
+        while not done():
             self.check()
             time.sleep(WATCH_INTERVAL_S)
 

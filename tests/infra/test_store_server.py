@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -195,6 +196,27 @@ def test_a_packed_body_that_is_damaged_is_an_error_not_a_crash(http: httpx.Clien
 def test_get_only_reads(http: httpx.Client) -> None:
     reply = http.get("/", params={"query": "DROP TABLE t"})
     assert (reply.status_code, reply.headers["X-ClickHouse-Exception-Code"]) == (403, "164")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_get_and_head_only_read_whatever_they_ask_for(http: httpx.Client, method: str, tmp_path: Path) -> None:
+    stolen = tmp_path / "stolen"
+    for query in ("DROP TABLE t", "INSERT INTO t VALUES (1, '', 0)", f"SELECT 1 INTO/**/OutFile '{stolen}'"):
+        assert http.request(method, "/", params={"query": query, "readonly": "0"}).status_code == 403
+    assert http.get("/", params={"query": "SELECT count() FROM t"}).text.strip() == "0"
+    assert not stolen.exists()
+
+
+@pytest.mark.parametrize("origin", ["cross-site", "same-site", "same-origin"])
+def test_what_a_browser_fetches_for_a_page_is_refused_without_an_origin_too(http: httpx.Client, origin: str) -> None:
+    query = {"query": "SELECT 1"}
+    assert http.get("/", params=query, headers={"Sec-Fetch-Site": origin}).status_code == 403
+    assert http.get("/", params=query, headers={"Sec-Fetch-Site": "none"}).text.strip() == "1"
+
+
+def test_a_form_that_is_no_text_is_a_bad_request(http: httpx.Client) -> None:
+    reply = http.post("/", files={"query": (None, b"SELECT \xff")})
+    assert (reply.status_code, reply.headers["X-ClickHouse-Exception-Code"]) == (400, "36")
 
 
 def test_web_pages_of_other_origins_are_refused(http: httpx.Client) -> None:

@@ -63,6 +63,19 @@ def test_an_interrupt_outranks_the_failure_that_it_caused(tmp_path: Path) -> Non
         supervisor.start(fail_because_of_it)
 
 
+def test_a_child_that_ends_when_it_is_done_is_no_failure_but_its_failure_is(tmp_path: Path) -> None:
+    def start(name: str, code: str) -> Thing:
+        return Thing(Child(ChildSpec(name, [sys.executable, "-c", code], tmp_path / f"{name}.log", ends=True)))
+
+    with Supervisor(tmp_path) as supervisor:
+        done = supervisor.start(lambda: start("done", "pass"))
+        supervisor.watch(lambda: done.child.exit_code() is not None)
+        supervisor.check()
+        supervisor.start(lambda: start("broken", "raise SystemExit(3)"))
+        with pytest.raises(ServiceFailedError, match="broken ended with code 3"):
+            supervisor.watch()
+
+
 def test_signals_while_stopping_change_nothing(tmp_path: Path) -> None:
     # The child answers the polite signal by interrupting its parent again before it ends.
     vengeful = (
