@@ -5,6 +5,7 @@ that of counter-based generators (Salmon et al. 2011, "Parallel random numbers: 
 SplitMix64's finaliser (Steele, Lea and Flood 2014), whose output passes BigCrush for consecutive counters.
 """
 
+import hashlib
 from enum import IntEnum
 
 import numpy as np
@@ -21,6 +22,8 @@ _WORD = (1 << 64) - 1
 #: A double holds 53 bits; the upper ones are the better mixed.
 _SPARE_BITS = 11
 _UNIT = 2.0**-53
+#: Seeds are 64 bits in the store.
+_SEED_BYTES = 8
 
 
 class Purpose(IntEnum):
@@ -67,3 +70,9 @@ def draws(seed: int, agents: I64, step: int, purpose: Purpose) -> F64:
         word = (word ^ (word >> np.uint64(27))) * np.uint64(_MULTIPLIER_2)
         word ^= word >> np.uint64(31)
     return np.asarray((word >> shift).astype(np.float64) * _UNIT)
+
+
+def seed_of(seed: int, merchant_id: str) -> int:
+    """Return a merchant's own seed, so that two merchants' shoppers do not draw the same numbers."""
+    digest = hashlib.sha256(f"{seed}:{merchant_id}".encode()).digest()
+    return int.from_bytes(digest[:_SEED_BYTES])

@@ -57,6 +57,9 @@ def finish(
     begun = draw_beginnings(held_out.lengths, trained.options.seed)
     latents = raw.latents(held_out.events, held_out.starts[begun.row], begun.lengths, still_open=True)
     fitting = fits_calibration(held_out.key[begun.row])
+    if not fitting.any():
+        # Too few buyers to halve: the few there are tell more of how sure to be than none.
+        fitting = np.ones(len(fitting), bool)
     codebook = calibrate(plain, latents[fitting], begun.lengths[fitting], final[begun.row[fitting]])
     early = codebook.assign(latents, begun.lengths)
 

@@ -152,7 +152,7 @@ def _figures(encoder: Encoder, recent: SessionLog, held_back: SessionLog, begun:
         calibration=_calibration(encoder, held_back, begun, final),
         purchase=relative_loss(seen, seen_bought.astype(np.int64), final, bought.astype(np.int64), 2),
         stratum=relative_loss(seen, seen_stratum.astype(np.int64), final, stratum.astype(np.int64), len(STRATA)),
-        buyers=(same - chance) / (1.0 - chance),
+        buyers=(same - chance) / (1.0 - chance) if chance < 1.0 else float("nan"),
     )
 
 

@@ -40,12 +40,14 @@ def explained(codes: Ints, outcome: npt.NDArray[np.bool_]) -> float:
 def calibration_error(confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> float:
     """Return the expected calibration error: mean gap of confidence and hit rate over bins of equal count.
 
-    Naeini et al. 2015, with equal-count bins so that no bin is empty.
+    Naeini et al. 2015, with equal-count bins so that no bin is empty. NaN of no codes.
     """
+    if not len(confidence):
+        return float("nan")
     order = np.argsort(confidence, kind="stable")
-    bins = np.array_split(order, min(CONFIDENCE_BINS, max(len(order), 1)))
-    gaps = [len(rows) * abs(float(confidence[rows].mean()) - float(right[rows].mean())) for rows in bins if len(rows)]
-    return sum(gaps) / max(len(order), 1)
+    bins = np.array_split(order, min(CONFIDENCE_BINS, len(order)))
+    gaps = [len(rows) * abs(float(confidence[rows].mean()) - float(right[rows].mean())) for rows in bins]
+    return sum(gaps) / len(order)
 
 
 def same_buyer_agreement(codes: Ints, key: npt.NDArray[np.uint64], merchant: Ints) -> tuple[float, float]:

@@ -47,13 +47,21 @@ class SessionLog:
         )
 
     def limit(self, sessions: int, seed: int) -> "SessionLog":
-        """Return whole buyers, chosen by seed, with at most ``sessions`` sessions together."""
+        """Return whole buyers, chosen by seed, with at most ``sessions`` sessions together.
+
+        A buyer who no longer fits is passed over: one of many sessions must not end the choice.
+        """
         if len(self) <= sessions:
             return self
         buyers, of_row, counts = np.unique(self.key, return_inverse=True, return_counts=True)
         order = np.random.default_rng(seed).permutation(len(buyers))
         chosen = np.zeros(len(buyers), bool)
-        chosen[order[np.cumsum(counts[order]) <= sessions]] = True
+        room, left = sessions, order
+        while len(left := left[counts[left] <= room]):
+            taken = left[: np.searchsorted(np.cumsum(counts[left]), room, side="right")]
+            chosen[taken] = True
+            room -= int(counts[taken].sum())
+            left = left[len(taken) :]
         return self.select(chosen[of_row])
 
     def batch(self) -> SessionBatch:

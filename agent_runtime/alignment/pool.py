@@ -8,6 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from agent_runtime.alignment.early_types import EarlyTypes
 from agent_runtime.alignment.run import AlignmentPlan, Cast, Comparison, Figures, Player
 from agent_runtime.alignment.strict import by_earlier_session, by_first_events
@@ -89,27 +91,28 @@ def compare_all(
 ) -> Results:
     """Return every storefront's figures. ``kept`` is a folder of results so far, one file a storefront.
 
-    Files of another cast or plan are left alone. ``say`` is told conditions (of one process only), ``done`` merchants.
+    Files of another cast, plan or log are left alone. ``say`` is told conditions (of one process only), ``done``
+    merchants.
     """
     folder = kept / fingerprint(casting, plan)
     folder.mkdir(parents=True, exist_ok=True)
     results: Results = {}
-    for one in held:
-        path = folder / f"{one.merchant_id}.json"
+    mixes = [mix_of(one.merchant_id, "", one.past.traces.code, one.span.start_ms) for one in held]
+    waiting: list[tuple[HeldOut, Mapping[str, Mix]]] = []
+    places: dict[str, Path] = {}
+    for place, one in enumerate(held):
+        others = [mixes[(place + step) % len(held)] for step in range(1, 1 + min(plan.other_mixes, len(held) - 1))]
+        path = places[one.merchant_id] = folder / f"{_name(one, others)}.json"
         if path.is_file():
             results[one.merchant_id] = json.loads(path.read_text())
             done(one.merchant_id)
-    mixes = [mix_of(one.merchant_id, "", one.past.traces.code, one.span.start_ms) for one in held]
-    waiting = []
-    for place, one in enumerate(held):
-        if one.merchant_id not in results:
-            others = [mixes[(place + step) % len(held)] for step in range(1, 1 + min(plan.other_mixes, len(held) - 1))]
+        else:
             waiting.append((one, {mix.merchant_id: mix for mix in others}))
     if processes == 1 and waiting:
         stage = Stage(casting, plan)
         for one, mixes_of_others in waiting:
             figures = stage.compare(one, mixes_of_others, lambda step, name=one.merchant_id: say(f"{name}: {step}"))  # type: ignore[misc]
-            results[one.merchant_id] = _keep(folder, one.merchant_id, figures)
+            results[one.merchant_id] = _keep(places[one.merchant_id], figures)
             done(one.merchant_id)
     elif waiting:
         # spawned, not forked: torch and ONNX Runtime have threads by then
@@ -117,7 +120,7 @@ def compare_all(
         with ProcessPoolExecutor(min(processes, len(waiting)), context, _open, (casting, plan)) as pool:
             running = {pool.submit(_compare, *one): one[0].merchant_id for one in waiting}
             for future in as_completed(running):
-                results[running[future]] = _keep(folder, running[future], future.result())
+                results[running[future]] = _keep(places[running[future]], future.result())
                 done(running[future])
     return {one.merchant_id: results[one.merchant_id] for one in held}
 
@@ -140,10 +143,19 @@ def _player(folder: Path, typed: bool) -> Player:
     return Player(simulator.language_model(), simulator.vocabulary, typed)
 
 
-def _keep(folder: Path, merchant: str, figures: dict[str, Figures]) -> dict[str, Figures]:
-    part = folder / f".{merchant}.part"
+def _name(held: HeldOut, others: Sequence[Mix]) -> str:
+    """Return a name for a storefront as it is compared here: its shop, both halves of its log, and the other mixes."""
+    digest = hashlib.sha256(repr((held.shop.to_json(), held.span, others)).encode())
+    for half in (held.past.log, held.future.log):
+        for column in (half.events, half.lengths, half.key):
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep(path: Path, figures: dict[str, Figures]) -> dict[str, Figures]:
+    part = path.with_suffix(".part")
     part.write_text(json.dumps(figures))
-    part.replace(folder / f"{merchant}.json")
+    part.replace(path)
     return figures
 
 

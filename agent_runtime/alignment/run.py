@@ -13,6 +13,7 @@ from agent_runtime.alignment.measures import code_divergence, measures
 from agent_runtime.alignment.yardsticks import derangement, mix_of, replay, uniform_mix
 from agent_runtime.backends import Backend
 from agent_runtime.crowds.fidelity import session_batch
+from agent_runtime.draws import seed_of
 from agent_runtime.models.decisions import Decisions, decisions
 from agent_runtime.models.told import play_told
 from agent_runtime.population.population import Mix, quotas
@@ -98,6 +99,8 @@ class Comparison:
 
     def __init__(self, held: HeldOut, cast: Cast, plan: AlignmentPlan) -> None:
         self.held, self.cast, self.plan = held, cast, plan
+        #: Of its own: storefronts that draw the same numbers err alike, and their mean hardly less than each.
+        self.seed = seed_of(plan.seed, held.merchant_id)
         self.storefront = Storefront(held.shop)
         self.flags = held.shop.capabilities.flags()
         self.future = held.future.behaviour
@@ -117,7 +120,7 @@ class Comparison:
         self._floors()
         say(OURS)
         adapter = self.adapter(OURS, self.cast.persona)
-        codes = quotas(self.mix, self.size, self.plan.seed)
+        codes = quotas(self.mix, self.size, self.seed)
         ours = self.played(self.cast.persona, codes, adapter)
         self.figures[OURS] = self._scored(of_played(ours)) | self._round_trip(ours)
         self.by_token.append((codes, of_played(ours)))
@@ -146,7 +149,7 @@ class Comparison:
             "round_trip_js_full": code_divergence(future.traces.code, past.traces.code, size),
         }
         joined = past.behaviour.and_more(self.future)
-        order = np.random.default_rng(self.plan.seed).permutation(len(joined))
+        order = np.random.default_rng(self.seed).permutation(len(joined))
         half = len(joined) // 2
         self.figures[HALVES] = measures(joined.select(order[:half]), joined.select(order[half:]))
         ceiling = play_told(
@@ -155,14 +158,14 @@ class Comparison:
             future.traces,
             self.held.span,
             self.plan.gap_ms,
-            self.plan.seed,
+            self.seed,
         )
         self.figures["tokeniser"] = self._round_trip(ceiling)
 
     def _mismatched(
         self, codes: I32, adapter: Adapter, other_mixes: Mapping[str, Mix], say: Callable[[str], None]
     ) -> None:
-        paths, seed = self.cast.encoder.code_paths, self.plan.seed
+        paths, seed = self.cast.encoder.code_paths, self.seed
         for name, whole in (("mismatched", True), ("mismatched_codes", False)):
             rounds = []
             for turn in range(self.plan.derangements if whole else self.plan.code_derangements):
@@ -175,11 +178,11 @@ class Comparison:
         rounds = []
         for turn, (merchant, mix) in enumerate(other_mixes.items()):
             say(f"the mix of {merchant}")
-            theirs = quotas(steadied(mix, self.cast.prior), self.size, self.plan.seed + turn)
+            theirs = quotas(steadied(mix, self.cast.prior), self.size, self.seed + turn)
             rounds.append(self._scored(of_played(self.played(self.cast.persona, theirs, adapter, turn))))
         self._note("other_mix", rounds)
         say("uniform mix")
-        equal = quotas(uniform_mix(self.mix, self.cast.encoder.size), self.size, self.plan.seed)
+        equal = quotas(uniform_mix(self.mix, self.cast.encoder.size), self.size, self.seed)
         behaviour = of_played(self.played(self.cast.persona, equal, adapter))
         self.by_token.append((equal, behaviour))
         self.figures["uniform"] = self._scored(behaviour)
@@ -196,7 +199,7 @@ class Comparison:
             say("replay")
             alike = np.array([flags == self.flags for flags in self.cast.training_flags])[training.traces.merchant]
             for name, allowed in (("replay", np.ones(len(training), bool)), ("replay_same_flags", alike)):
-                self.figures[name] = self._scored(replay(codes, training, allowed, self.plan.seed))
+                self.figures[name] = self._scored(replay(codes, training, allowed, self.seed))
 
     def adapter(self, name: str, player: Player, told: Traces | None = None) -> Adapter:
         """Return a backend's adapter, fitted on the past; note what it foretells of the future's next actions.
@@ -233,7 +236,7 @@ class Comparison:
             np.arange(len(codes)),
             codes,
             self.held.span,
-            self.plan.seed + turn,
+            self.seed + turn,
             self.plan.gap_ms,
         ).sessions
 

@@ -69,14 +69,14 @@ def by_earlier_session(comparison: Comparison, player: Player) -> dict[str, Figu
 
     player  trained on the type of another session of the same buyer. Empty when nobody came back.
     """
-    held, plan, encoder = comparison.held, comparison.plan, comparison.cast.encoder
+    held, encoder = comparison.held, comparison.cast.encoder
     first, end, rows = earlier_sessions(held.past.log, held.future.log)
     if not len(rows):
         return {}
     real = held.future.behaviour.select(rows)
     chances = told_before(encoder, held.past.log, first, end)
-    codes = drawn(chances, np.arange(len(rows)), plan.seed)
-    told = held.past.traces.of_other_session(plan.seed)
+    codes = drawn(chances, np.arange(len(rows)), comparison.seed)
+    told = held.past.traces.of_other_session(comparison.seed)
     adapter = comparison.adapter("earlier", player, told)
     sessions = of_played(comparison.played(player, codes, adapter))
     asked = np.repeat(np.arange(encoder.size), RATE_SESSIONS).astype(np.int32)
@@ -116,7 +116,7 @@ def by_first_events(comparison: Comparison, early: EarlyTypes) -> dict[str, Figu
     cell, size = cells(held.future.log, cast.encoder), cast.encoder.size
     mix, chances = early.told(cell)
     crowd = replace(comparison.mix, n_effective=float(len(cell)), weights=dict(enumerate(mix)))
-    codes = quotas(crowd, len(cell), comparison.plan.seed)
+    codes = quotas(crowd, len(cell), comparison.seed)
     sessions = of_played(comparison.played(cast.persona, codes, adapter))
     asked = np.concatenate([codes, *(codes for codes, _ in comparison.by_token)])
     behaviour = sessions

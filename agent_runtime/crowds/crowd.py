@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from agent_runtime.backends import Backend, Rowwise
-from agent_runtime.crowds.live import LivePopulation, seed_of
+from agent_runtime.crowds.live import LivePopulation
 from agent_runtime.crowds.publish import ClickPublisher
 from agent_runtime.crowds.simulation import RunSink, run_name, session_rows
+from agent_runtime.draws import seed_of
 from agent_runtime.errors import ModelError, ShopError
 from agent_runtime.population.lineage import Translated
 from agent_runtime.population.population import Mix

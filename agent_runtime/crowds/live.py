@@ -4,7 +4,6 @@ Pure but for the backend: time comes in as an argument, so a test can run a day 
 caller says it is; clicks leave in event-time order, never before their time has come.
 """
 
-import hashlib
 import heapq
 from dataclasses import dataclass, field
 
@@ -20,9 +19,6 @@ from agent_runtime.storefront.shop import Shop
 from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.walk.rollout import Span, play
-
-#: Seeds are 64 bits in the store.
-_SEED_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +103,3 @@ class LivePopulation:
             clicks = click_events(session, self.run_id, self.shop.merchant_id, self.shop.currency)
             for t_ms, click in zip(session.times_ms, clicks, strict=True):
                 heapq.heappush(self._due, (t_ms, str(click["event_id"]), click))
-
-
-def seed_of(seed: int, merchant_id: str) -> int:
-    """Return a merchant's own seed, so that two merchants' shoppers do not draw the same numbers."""
-    digest = hashlib.sha256(f"{seed}:{merchant_id}".encode()).digest()
-    return int.from_bytes(digest[:_SEED_BYTES])

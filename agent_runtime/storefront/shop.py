@@ -232,7 +232,8 @@ _EVENTS = f"""
 WITH timed AS (
     SELECT *, epoch_ms(least(occurred_at, received_at)) AS t FROM {{clicks}}
 ), paused AS (
-    SELECT *, t - lag(t) OVER (PARTITION BY merchant_id, client_id ORDER BY t, event_id) > $gap_ms AS starts FROM timed
+    SELECT *, coalesce(t - lag(t) OVER (PARTITION BY merchant_id, client_id ORDER BY t, event_id) > $gap_ms, false)
+        AS starts FROM timed
 ), cut AS (
     SELECT *, sum(starts::INT) OVER (PARTITION BY merchant_id, client_id ORDER BY t, event_id) AS visit FROM paused
 ), placed AS (

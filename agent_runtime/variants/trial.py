@@ -13,6 +13,7 @@ from agent_runtime.storefront.session import PlayedSession
 from agent_runtime.storefront.shop import Shop
 from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.variants.effects import F64, Effect, Shift, effects, outcomes
+from agent_runtime.variants.until_checkout import until_checkout
 from agent_runtime.variants.variant import Variant
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.walk.rollout import Span, play
@@ -60,15 +61,21 @@ def crowd_of(
 
 
 def visit(
-    crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None
+    crowd: Crowd,
+    shop: Shop,
+    delay_ms: int = 0,
+    done: Callable[[int], None] = lambda _: None,
+    browsed: Shop | None = None,
 ) -> list[PlayedSession]:
     """Return the crowd's sessions in a storefront. ``done`` is told shoppers as they finish.
 
-    Who wants several of a product takes the mean quantity: the crates that a few buy would drown what a change does.
+    ``browsed`` is the storefront as they know it until their checkout begins, if not the same. Who wants several of a
+    product takes the mean quantity: the crates that a few buy would drown what a change does.
     """
-    backend = crowd.backend
-    if crowd.response is not None:
-        backend = responding(backend, crowd.vocabulary, crowd.response, shop)
+    backend = _answering(crowd, shop)
+    if browsed is not None and browsed.capabilities.flags() != shop.capabilities.flags():
+        flags = browsed.capabilities.flags()
+        backend = until_checkout(_answering(crowd, browsed), backend, crowd.vocabulary, flags)
     return play(
         backend,
         crowd.vocabulary,
@@ -83,26 +90,38 @@ def visit(
     ).sessions
 
 
+def _answering(crowd: Crowd, shop: Shop) -> Backend | Rowwise:
+    if crowd.response is None:
+        return crowd.backend
+    return responding(crowd.backend, crowd.vocabulary, crowd.response, shop)
+
+
 def evened(quantities: tuple[int, ...]) -> tuple[int, ...]:
     """Return as many whole numbers of the same sum that differ by one at most, rising."""
     least, more = divmod(sum(quantities), len(quantities))
     return (least,) * (len(quantities) - more) + (least + 1,) * more
 
 
-def outcomes_of(crowd: Crowd, shop: Shop, delay_ms: int = 0, done: Callable[[int], None] = lambda _: None) -> list[F64]:
-    """Return a crowd's ``outcomes`` (n, M) in a storefront, round by round; ``done`` as in ``visit``.
+def outcomes_of(
+    crowd: Crowd,
+    shop: Shop,
+    delay_ms: int = 0,
+    done: Callable[[int], None] = lambda _: None,
+    browsed: Shop | None = None,
+) -> list[F64]:
+    """Return a crowd's ``outcomes`` (n, M) in a storefront, round by round; ``done`` and ``browsed`` as in ``visit``.
 
     Every round draws other numbers and, where the simulator was told of conditions, answers of its own: by two and two
     as far off one way as the other, so that the rounds' mean is that of the answers as learnt (antithetic variates).
     """
     told = crowd.response
     if told is None:
-        return [outcomes(visit(crowd, shop, delay_ms, done))]
+        return [outcomes(visit(crowd, shop, delay_ms, done, browsed))]
     rounds = []
     for turn in range(crowd.rounds):
         answers = told.drawn(crowd.seed + 1 + turn // 2, mirrored=turn % 2 == 1)
         one = replace(crowd, response=answers, seed=crowd.seed + turn)
-        rounds.append(outcomes(visit(one, shop, delay_ms, done)))
+        rounds.append(outcomes(visit(one, shop, delay_ms, done, browsed)))
     return rounds
 
 
@@ -122,18 +141,19 @@ def try_variant(
 
     Raises VariantError when the variant cannot be, or asks for what the simulator was never told of.
     """
-    changed = variant.apply(shop)
+    changed, browsed = variant.apply(shop), variant.browsed(shop)
     if variant.told and crowd.response is None:
         raise VariantError(
             f"{variant.name}: the simulator was not told of storefront conditions, so it cannot know what they change; "
             "finetune it with --storefronts."
         )
     before = outcomes_of(crowd, shop, 0, done) if control is None else control
-    after = outcomes_of(crowd, changed, round(1000 * variant.page_delay_s), done)
+    after = outcomes_of(crowd, changed, round(1000 * variant.page_delay_s), done, browsed)
     return effects(
         list(zip(before, after, strict=True)),
         [crowd.vocabulary.code_paths[code].partition(".")[0] for code in crowd.codes],
-        shift_of(crowd, shop, changed),
+        # A type is read off whole sessions: without a step behind the checkout they only look like others' sessions.
+        shift_of(crowd, shop, browsed),
         crowd.seed,
         crowd.known,
     )

@@ -31,6 +31,8 @@ REMOVABLE = (
     "product_removed_from_cart",
     "payment_info_submitted",
 )
+#: Those that shoppers see only when their checkout has begun.
+BEHIND_CHECKOUT = frozenset({"payment_info_submitted"})
 #: Bounds of the numbers, both included.
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "price_factor": (0.2, 5.0),
@@ -76,6 +78,11 @@ class Variant:
         capabilities = without(shop.capabilities, self.remove_steps)
         changed = replace(shop, products=products, capabilities=capabilities, conditions=after)
         return reranked(changed, before.ranking) if after.ranking != before.ranking else changed
+
+    def browsed(self, shop: Shop) -> Shop:
+        """Return the changed storefront as shoppers know it until their checkout begins. Raises as ``apply``."""
+        seen = tuple(step for step in self.remove_steps if step not in BEHIND_CHECKOUT)
+        return replace(self.apply(shop), capabilities=without(shop.capabilities, seen))
 
     @property
     def told(self) -> bool:

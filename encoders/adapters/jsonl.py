@@ -139,7 +139,7 @@ ADAPTER = Adapter(
                 amounts AS (
                     SELECT *, {_IS_TOTALLED} AND coalesce(total, {_parameter("value", _AMOUNT)}) IS NOT NULL
                             AS totalled,
-                        coalesce(currency, {_parameter("currency")}) AS money
+                        upper(trim(coalesce(currency, {_parameter("currency")}))) AS money
                     FROM named)
                 SELECT *, CASE WHEN totalled THEN coalesce(total, {_parameter("value", _AMOUNT)}) ELSE price END
                     AS amount

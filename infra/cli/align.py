@@ -128,7 +128,7 @@ def _record(
     from streams.store.connection import Store
     from streams.store.sink import Sink
 
-    compared = json.dumps([comparison, sorted(results)], sort_keys=True, default=str)
+    compared = json.dumps([comparison, results], sort_keys=True, default=str)
     run_id = f"align-{hashlib.sha256(compared.encode()).hexdigest()[:12]}"
     store = Store(settings().clickhouse)
     try:

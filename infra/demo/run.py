@@ -86,7 +86,7 @@ class Demo:
 
     def stream(self, *, watched: bool) -> int:
         """Stream the history through the worker, learn to simulate meanwhile, and return the events sent."""
-        # Closing moves event time a day ahead, where the live traffic that follows a watched round would be late.
+        # A watched round goes on with live traffic, to which sessions that are still open belong.
         closing = "--no-close" if watched else "--close"
         arguments = ["replay", "--events", self._path("live"), "--order", "received", closing]
         if watched:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent_runtime.crowds.live import LivePopulation, seed_of
+from agent_runtime.crowds.live import LivePopulation
+from agent_runtime.draws import seed_of
 from agent_runtime.errors import ModelError
 from agent_runtime.models.markov import MarkovChain
 from agent_runtime.population.population import Mix
