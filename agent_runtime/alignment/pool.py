@@ -102,7 +102,7 @@ def compare_all(
     places: dict[str, Path] = {}
     for place, one in enumerate(held):
         others = [mixes[(place + step) % len(held)] for step in range(1, 1 + min(plan.other_mixes, len(held) - 1))]
-        path = places[one.merchant_id] = folder / f"{_name(one, others)}.json"
+        path = places[one.merchant_id] = folder / f"{storefront_name(one, others)}.json"
         if path.is_file():
             results[one.merchant_id] = json.loads(path.read_text())
             done(one.merchant_id)
@@ -143,7 +143,7 @@ def _player(folder: Path, typed: bool) -> Player:
     return Player(simulator.language_model(), simulator.vocabulary, typed)
 
 
-def _name(held: HeldOut, others: Sequence[Mix]) -> str:
+def storefront_name(held: HeldOut, others: Sequence[Mix]) -> str:
     """Return a name for a storefront as it is compared here: its shop, both halves of its log, and the other mixes."""
     digest = hashlib.sha256(repr((held.shop.to_json(), held.span, others)).encode())
     for half in (held.past.log, held.future.log):

@@ -131,6 +131,10 @@ def simulate(
             f"--adapt fits one of {', '.join(ADAPTED)} to --events, for a crowd in process; it does not go with "
             "--browser or --variant."
         )
+    if variant is not None and backend == "replay":
+        raise VariantError(
+            "--backend replay only does what real shoppers did and cannot answer to a change; try it with local or markov."
+        )
     change = None if variant is None else read_variant(variant)
     dials, console = settings(), Console(stderr=True)
     rules = session_rules(dials)

@@ -34,16 +34,10 @@ def run_variant(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agent_runtime.crowds.simulation import check_codebooks
-    from agent_runtime.errors import VariantError
     from agent_runtime.variants.page import page
     from agent_runtime.variants.trial import crowd_of, try_variant, visits_of
     from agent_runtime.walk.rollout import Span
 
-    if plan.backend == "replay":
-        raise VariantError(
-            f"{variant.name}: --backend replay only does what real shoppers did and cannot answer to a change; try it "
-            "with local or markov."
-        )
     check_codebooks(simulator.vocabulary, plan.mix)
     crowd = crowd_of(
         simulator.backend(plan.backend),

@@ -10,6 +10,7 @@ import pytest
 
 from agent_runtime.alignment.early_types import EarlyTypes
 from agent_runtime.alignment.measures import MEASURES
+from agent_runtime.alignment.pool import storefront_name
 from agent_runtime.alignment.run import AlignmentPlan, Cast, Comparison, Player
 from agent_runtime.alignment.strict import by_earlier_session, by_first_events, told_before
 from agent_runtime.alignment.yardsticks import mix_of
@@ -74,6 +75,20 @@ def test_every_condition_has_every_measure(held: HeldOut, cast: Cast) -> None:
     assert figures["persona"]["ara_g"] == figures["markov"]["ara_g"]
     assert figures["persona"]["next_action_nats"] < figures["no_persona"]["next_action_nats"]
     assert said[0] == "persona"
+
+
+def test_storefronts_draw_numbers_of_their_own(held: HeldOut, cast: Cast) -> None:
+    other = replace(held, shop=replace(held.shop, merchant_id="other"))
+    assert Comparison(held, cast, PLAN).seed == Comparison(held, cast, PLAN).seed != Comparison(other, cast, PLAN).seed
+
+
+def test_figures_are_kept_by_what_was_compared(held: HeldOut) -> None:
+    mix = mix_of("other", "", held.past.traces.code, 0)
+    few = replace(held, future=replace(held.future, log=held.future.log.select(np.arange(len(held.future) - 1))))
+    odd = replace(held, shop=replace(held.shop, merchant_id="a/b"))
+    names = [storefront_name(one, others) for one in (held, few, odd) for others in ((), (mix,))]
+    assert len(set(names)) == len(names) and all(name.isalnum() for name in names)
+    assert storefront_name(held, (mix,)) == names[1]
 
 
 def test_the_same_seed_gives_the_same_figures(held: HeldOut, cast: Cast) -> None:

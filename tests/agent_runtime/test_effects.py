@@ -1,24 +1,32 @@
 """Effects of a change on the same shoppers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_runtime.backends import Backend, Rowwise, Scores
 from agent_runtime.errors import VariantError
 from agent_runtime.models.markov import MarkovChain
 from agent_runtime.population.population import Mix
+from agent_runtime.storefront.actions import ACTIONS
+from agent_runtime.storefront.session import PlayedSession
 from agent_runtime.storefront.shop import Shop
 from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.variants.effects import MEASURES, OVERALL, SHARE, Shift, effects
 from agent_runtime.variants.page import page
 from agent_runtime.variants.trial import Crowd, crowd_of, evened, try_variant, visit
 from agent_runtime.variants.variant import Variant
-from agent_runtime.vocabulary import Vocabulary
+from agent_runtime.vocabulary import Tokens, Vocabulary
 from agent_runtime.walk.rollout import TILE, Span, play
+from schemas.events import I32, I64
 from tests.agent_runtime.conftest import CODEBOOK, START_MS
 
 HOUR_MS = 3_600_000
+#: Place of the checkout's flags in a prompt.
+CHECKOUT_FLAGS = 2
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,37 @@ def test_a_coupled_crowd_goes_other_ways_only_where_something_changed(crowd: Cro
     before, after = visit(crowd, shop), visit(crowd, change.apply(shop))
     same = np.mean([a.actions == b.actions for a, b in zip(before, after, strict=True)])
     assert same > 0.5
+
+
+class Flighty:
+    """The chain, with another taste at every kind of checkout that it is told of."""
+
+    def __init__(self, chain: Backend | Rowwise, vocabulary: Vocabulary) -> None:
+        assert isinstance(chain, MarkovChain)
+        self._chain, self._offset = chain, vocabulary.offset
+        self._tastes = np.random.default_rng(0).normal(0.0, 2.0, (len(vocabulary), len(vocabulary)))
+
+    def cast(self, seed: int, agents: I64, codes: I32) -> "Flighty":
+        return self
+
+    def scores(self, tokens: Tokens, rows: I64) -> Scores:
+        taste = self._tastes[tokens[rows, CHECKOUT_FLAGS] - self._offset]
+        return np.asarray(self._chain.scores(tokens[rows]) + taste, np.float32)
+
+
+def test_what_lies_behind_the_checkout_changes_nothing_before_it(crowd: Crowd, shop: Shop) -> None:
+    change = Variant("no payment step", remove_steps=("payment_info_submitted",))
+    flighty = replace(crowd, backend=Flighty(crowd.backend, crowd.vocabulary))
+    before, told = visit(flighty, shop), visit(flighty, change.apply(shop))
+    after = visit(flighty, change.apply(shop), browsed=change.browsed(shop))
+
+    def browsing(session: PlayedSession) -> tuple[int, ...]:
+        begun = [place for place, action in enumerate(session.actions) if ACTIONS[action].event == "checkout_started"]
+        return tuple(session.actions[: begun[0]] if begun else session.actions)
+
+    assert [browsing(one) for one in after] == [browsing(one) for one in before]
+    assert [browsing(one) for one in told] != [browsing(one) for one in before]
+    assert [one.actions for one in after] != [one.actions for one in before]
 
 
 def test_a_slower_page_takes_longer_and_nothing_else(crowd: Crowd, shop: Shop) -> None:

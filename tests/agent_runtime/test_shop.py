@@ -66,6 +66,16 @@ def test_products_prices_queries_and_rules_are_read_off_the_clicks(
     assert shop.capabilities.flags() == (4, 5, 4, 3)
 
 
+def test_a_client_s_first_click_is_part_of_its_first_visit(tmp_path: Path, write_log: Callable[..., Path]) -> None:
+    rows = [row("viewer", START_MS, "product_viewed", product_id="shirt", price_minor=9)]
+    for buyer in range(40):
+        moves = ("product_added_to_cart", "checkout_started", "checkout_completed")
+        rows += [row(f"b{buyer}", START_MS + place, move, product_id="shirt") for place, move in enumerate(moves)]
+    (shop,) = observe_shops([write_log(tmp_path / "e.parquet", rows)], GAP_MS)
+    assert shop.capabilities.requires["checkout_started"] == {"product_added_to_cart"}
+    assert shop.capabilities.requires["checkout_completed"] == {"product_added_to_cart", "checkout_started"}
+
+
 def test_how_many_of_a_product_are_bought_is_read_off_the_clicks(
     tmp_path: Path, write_log: Callable[..., Path]
 ) -> None:

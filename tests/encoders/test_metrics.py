@@ -26,6 +26,10 @@ def test_calibration_error_is_zero_for_honest_confidence_and_large_for_boasting(
     assert calibration_error(np.full(20_000, 0.99), right) == pytest.approx(0.49, abs=0.02)
 
 
+def test_nothing_is_said_of_the_calibration_of_no_codes() -> None:
+    assert np.isnan(calibration_error(np.empty(0), np.empty(0, bool)))
+
+
 def test_same_buyer_agreement_beside_chance() -> None:
     key = np.array([1, 1, 2, 2, 3], np.uint64)
     agree, chance = same_buyer_agreement(np.array([0, 0, 0, 1, 1]), key, np.zeros(5, np.int32))

@@ -90,6 +90,14 @@ def test_a_limit_keeps_whole_buyers() -> None:
     assert log.limit(60, seed=1) is log
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_buyer_of_too_many_sessions_does_not_end_the_choice(seed: int) -> None:
+    keys = [0] * 50 + [1 + place // 2 for place in range(100)]
+    log = _cut([place * 5000 for place in range(150)], keys=keys)
+    few = log.limit(31, seed)
+    assert len(few) == 30 and 0 not in few.key
+
+
 def test_a_log_is_read_as_the_sessions_it_was_written_from(
     populate: Callable[[int, int, int], Any], as_table: Callable[[SessionLog], pa.Table], tmp_path: Path
 ) -> None:

@@ -77,6 +77,13 @@ def test_a_codebook_that_knows_nothing_of_the_sessions_is_refused_and_beaten(
     assert {"quantisation_error", "buyers_recognised"} <= {one.name for one in mended.criteria if one.gain}
 
 
+def test_sessions_that_are_all_alike_are_judged_by_what_can_differ(champion: Encoder, recent: SessionLog) -> None:
+    starts, lengths = (np.full(len(recent), column[0]) for column in (recent.starts, recent.lengths))
+    parts = split_held_back(replace(recent, starts=starts, lengths=lengths), 0)
+    verdict = judge(champion, champion, *parts, seed=0, one_network=True)
+    assert not any(one.gain or one.loss for one in verdict.criteria)
+
+
 def test_too_few_sessions_are_no_judge(champion: Encoder, recent: SessionLog) -> None:
     few = recent.select(np.arange(200))
     with pytest.raises(TrainingDataError, match=r"Only 200 recent sessions are held back .* 500 are needed"):

@@ -170,10 +170,12 @@ def test_segments_named_page_call_is_a_page_view(imported):
     assert imported("jsonl", {"log.jsonl": lines(event)}).column("event_name") == ["page_viewed"]
 
 
-@pytest.mark.parametrize(("currency", "minor"), [("EUR", 1234500), ("JPY", 12345), ("KWD", 12345000), (None, 1234500)])
+@pytest.mark.parametrize(("currency", "minor"), [("EUR", 1234500), ("jpy ", 12345), ("KWD", 12345000), (None, 1234500)])
 def test_minor_units_follow_the_currency(imported, currency, minor):
     event = {"client_id": "a", "event_name": "product_viewed", "occurred_at": AT, "price": 12345, "currency": currency}
-    assert imported("jsonl", {"log.jsonl": lines(event)}).column("price_minor") == [minor]
+    found = imported("jsonl", {"log.jsonl": lines(event)})
+    assert found.column("price_minor") == [minor]
+    assert found.column("currency") == [currency and currency.strip().upper()]
 
 
 GOOD = {"client_id": "ann", "event_name": "page_viewed", "occurred_at": AT_MS}
