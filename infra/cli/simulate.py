@@ -133,7 +133,7 @@ def simulate(
         )
     if variant is not None and backend == "replay":
         raise VariantError(
-            "--backend replay only does what real shoppers did and cannot answer to a change; try it with local or markov."
+            "--backend replay does what real shoppers did and cannot answer to a change; take local or markov."
         )
     change = None if variant is None else read_variant(variant)
     dials, console = settings(), Console(stderr=True)

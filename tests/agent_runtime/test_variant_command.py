@@ -51,7 +51,7 @@ def test_the_report_is_a_table_a_file_and_a_page(
         ("free_shipping: false", [], "changes nothing at shop"),
         ("remove_steps: cart_viewed", ["--merchant", "other"], "no session of a shopper at other"),
         ("remove_steps: cart_viewed", ["--storefronts", "told.jsonl"], "--storefronts goes with --events"),
-        ("remove_steps: cart_viewed", ["--backend", "replay"], "--backend replay only does what real shoppers did"),
+        ("remove_steps: cart_viewed", ["--backend", "replay"], "--backend replay does what real shoppers did"),
         (None, ["--html", "page.html"], "--html and --assignments go with --variant"),
     ],
 )
