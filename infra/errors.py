@@ -43,6 +43,10 @@ class CatalogueError(InfraError):
     """A merchant's catalogue for the demo storefront is missing or broken."""
 
 
+class ClickError(InfraError):
+    """A click that came over HTTP has a field that cannot be used."""
+
+
 class ArgumentError(InfraError):
     """A command's option has a value that cannot be meant."""
 

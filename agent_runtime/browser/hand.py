@@ -16,6 +16,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 from agent_runtime.browser.moves import Move
 from agent_runtime.browser.observation import Element, Observation, observe
 from agent_runtime.errors import AgentError
+from agent_runtime.storefront.address import segment_of
 from agent_runtime.storefront.click import Click
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Hand:
         return self.page.locator(f"aria-ref={element.ref}")
 
     def _address(self, click: Click) -> str:
-        base = f"{self._storefront}/{quote(self._merchant)}"
+        base = f"{self._storefront}/{segment_of(self._merchant)}"
         match click.event:
             case "collection_viewed":
                 return f"{base}/collection/{quote(click.category or 'all')}"

@@ -2,17 +2,15 @@
 
 import importlib
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
 from typer.main import get_command as click_command
 
-from schemas.errors import SimpersonaError
-from streams.log_lines import INTERRUPTED, complain, end_interrupted
+from infra.one_sentence import one_sentence
+from streams.log_lines import INTERRUPTED, end_interrupted
 
 #: Every command, in the order of a first day with the product, with the line shown by ``simpersona --help``.
 COMMANDS = {
@@ -73,16 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # It logs each failed request; what matters arrives as an exception and is printed once.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
-        app(args=list(arguments) if arguments is not None else None)
-    except SimpersonaError as error:
-        complain(str(error), error.exit_code)
-        sys.exit(error.exit_code)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "SIMPERSONA_" + "_".join(str(part) for part in first["loc"]).upper()
-        sentence = f"Setting {name} has the value {first['input']!r}: {first['msg']}; correct the environment variable."
-        complain(sentence, SimpersonaError.exit_code)
-        sys.exit(SimpersonaError.exit_code)
+        with one_sentence():
+            app(args=list(arguments) if arguments is not None else None)
     except KeyboardInterrupt:
         end_interrupted()
     except SystemExit as end:

@@ -74,7 +74,7 @@ def _show(addresses: "Addresses", data_dir: Path, console: "Console") -> None:
     table.add_row("ClickHouse", f"{addresses.clickhouse}  (embedded, kept in {data_dir})")
     table.add_row("dashboard", addresses.dashboard)
     table.add_row("gateway", addresses.gateway)
-    table.add_row("storefront", addresses.storefront)
+    table.add_row("storefront", addresses.storefront or "none: SIMPERSONA_CATALOGUE names no catalogue")
     console.print(table)
     console.print("For other commands:", style="dim")
     for name, value in addresses.environment().items():

@@ -28,7 +28,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where everything answers: the content of the ready file."""
+    """Where everything answers: the content of the ready file. ``storefront`` is "" where no catalogue is set."""
 
     kafka: str
     clickhouse: str
@@ -83,6 +83,7 @@ def start_stack(
         **(web_environment or {}),
     }
     web = supervisor.start(lambda: WebPages.start(logs / "web.log", environment, ports.web))
+    has_catalogue = settings.catalogue is not None or "SIMPERSONA_CATALOGUE" in environment
     broker.wait_ready()
     store.wait_ready()
     report("creating tables and topics")
@@ -95,5 +96,5 @@ def start_stack(
         clickhouse=store.url(),
         gateway=f"{web.base}/collect",
         dashboard=f"{web.base}/",
-        storefront=f"{web.base}/shop",
+        storefront=f"{web.base}/shop" if has_catalogue else "",
     )

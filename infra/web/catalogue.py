@@ -76,7 +76,7 @@ class Shops:
     def read(cls, catalogue: Path, storefronts: Path | None = None) -> "Shops":
         """Read a catalogue, and what the merchants' storefronts can do from a simulator's ``shops.jsonl``.
 
-        Raises CatalogueError when a file is missing or not what it should be.
+        Raises CatalogueError when a file is missing, not what it should be, or holds no product.
         """
         try:
             table = pq.read_table(catalogue, columns=_COLUMNS)
@@ -84,6 +84,8 @@ class Shops:
             raise CatalogueError(
                 f"{catalogue} is no catalogue with the columns {', '.join(_COLUMNS)}; `simpersona generate` writes one."
             ) from error
+        if not table.num_rows:
+            raise CatalogueError(f"{catalogue} holds no product; `simpersona generate` writes a catalogue.")
         products: dict[str, list[Product]] = {}
         for row in table.sort_by("rank").to_pylist():
             products.setdefault(row.pop("merchant_id"), []).append(Product(**row))

@@ -1,36 +1,52 @@
 """What the dashboard shows, read from ClickHouse: each method is one question and one query."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
-from infra.stack.clickhouse import connect
+from infra.errors import StoreUnreachableError
+from infra.stack.clickhouse import connect, first_line
 
 Row = dict[str, Any]
+#: Windows in a picture of a mix over time: more are no wider on any screen.
+WINDOWS_SHOWN = 500
 
 
 class Readings:
-    """Questions about the running system. Thread-safe; connects at the first question."""
+    """Questions about the running system. Thread-safe; connects at the first question.
+
+    Rows are ready for JSON: a number that it does not know (infinity, none) is None. Every method raises
+    StoreUnreachableError, with a sentence for people, while the store is away or refuses.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: Client | None = None
 
     def _rows(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
-        if self._client is None:
-            self._client = connect(self._url)
-        result = self._client.query(query, parameters=dict(parameters or {}))
-        return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
+        try:
+            if self._client is None:
+                self._client = connect(self._url)
+            result = self._client.query(query, parameters=dict(parameters or {}))
+        except OperationalError as error:
+            raise StoreUnreachableError("The store does not answer; the page goes on once it does.") from error
+        except ClickHouseError as error:
+            raise StoreUnreachableError(f"The store refuses the question: {first_line(error)}") from error
+        return [dict(zip(result.column_names, map(_finite, row), strict=True)) for row in result.result_rows]
 
     def merchants(self) -> list[Row]:
-        """Return every merchant with its final live sessions and the share that bought, largest first."""
+        """Return every merchant with its live sessions, final and open, and the share that bought, largest first."""
         return self._rows(
             """
-            SELECT merchant_id, count() AS sessions, uniq(client_id) AS buyers,
-                   avg(funnel_stratum = 'D') AS reached_checkout, toString(max(ended_at)) AS latest
-            FROM sessions WHERE is_final AND NOT is_bot AND source = 'live'
+            SELECT merchant_id, countIf(is_final) AS sessions, countIf(NOT is_final) AS open,
+                   uniqIf(client_id, is_final) AS buyers,
+                   if(sessions = 0, 0, avgIf(funnel_stratum = 'D', is_final)) AS reached_checkout,
+                   toString(max(ended_at)) AS latest
+            FROM sessions WHERE NOT is_bot AND source = 'live'
             GROUP BY merchant_id ORDER BY sessions DESC, merchant_id
             """
         )
@@ -47,7 +63,7 @@ class Readings:
         return str(rows[0]["version"]) if rows else ""
 
     def mix_over_time(self, merchant_id: str, version: str, window: str) -> list[Row]:
-        """Return the sessions of each coarse type in each window, oldest first. Versions are never mixed."""
+        """Return the sessions of each coarse type in the newest windows, oldest first. Versions are never mixed."""
         return self._rows(
             """
             SELECT toUnixTimestamp64Milli(window_start) AS at, splitByChar('.', p.code_path)[1] AS type,
@@ -56,9 +72,16 @@ class Readings:
             INNER JOIN personas AS p FINAL ON p.codebook_version = d.codebook_version AND p.code = d.code
             WHERE d.merchant_id = {merchant:String} AND d.window = {window:String} AND d.source = 'live'
               AND d.codebook_version = {version:String}
+              AND d.window_start IN
+              (
+                  SELECT DISTINCT window_start FROM merchant_distributions
+                  WHERE merchant_id = {merchant:String} AND window = {window:String} AND source = 'live'
+                    AND codebook_version = {version:String}
+                  ORDER BY window_start DESC LIMIT {windows:UInt32}
+              )
             GROUP BY at, type ORDER BY at, type
             """,
-            {"merchant": merchant_id, "version": version, "window": window},
+            {"merchant": merchant_id, "version": version, "window": window, "windows": WINDOWS_SHOWN},
         )
 
     def latest_mix(self, merchant_id: str) -> list[Row]:
@@ -83,7 +106,7 @@ class Readings:
             """,
             {"merchant": merchant_id or ""},
         )
-        return [row | {"details": json.loads(row["details"] or "{}")} for row in rows]
+        return [row | {"details": _parsed(row["details"])} for row in rows]
 
     def personas(self, version: str) -> list[Row]:
         """Return the persona cards of one codebook, largest share first."""
@@ -94,7 +117,7 @@ class Readings:
             """,
             {"version": version},
         )
-        return [row | {"statistics": json.loads(row["statistics"] or "{}")} for row in rows]
+        return [row | {"statistics": _parsed(row["statistics"])} for row in rows]
 
     def totals(self) -> Row:
         """Return counts of sessions, rejections and simulated sessions, and of books that do not balance."""
@@ -135,3 +158,11 @@ class Readings:
             {"merchant": merchant_id, "client": client_id},
         )
         return rows[0] if rows else None
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text or "{}", parse_constant=lambda _: None)

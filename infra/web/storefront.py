@@ -12,9 +12,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from agent_runtime.storefront.address import merchant_of, segment_of
 from infra.web.catalogue import Assortment, Shops
 from infra.web.displays import Displays, Offer, Promotion
 from infra.web.troubles import Trouble, Troubles
@@ -56,7 +57,9 @@ class Storefront:
         self._shops = shops
         self._rules = rules or PageRules()
         self._shows_visitor = shows_visitor
-        self._page = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True).get_template("shop.html")
+        templates = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
+        templates.filters["segment"] = segment_of
+        self._page = templates.get_template("shop.html")
 
     def routes(self) -> list[Route]:
         """Return the pages, coarse to fine."""
@@ -70,7 +73,7 @@ class Storefront:
         ]
 
     async def _front(self, request: Request) -> Response:
-        return RedirectResponse(f"/shop/{self._shops.merchants()[0]}")
+        return RedirectResponse(f"/shop/{segment_of(self._shops.merchants()[0])}")
 
     async def _home(self, request: Request) -> Response:
         merchant, displays = self._displays(request)
@@ -123,7 +126,7 @@ class Storefront:
             return _unknown(merchant)
         product = displays.assortment.by_id.get(request.path_params["product_id"])
         if product is None:
-            return HTMLResponse("This shop does not sell that product.", status_code=404)
+            return PlainTextResponse("This shop does not sell that product.", status_code=404)
         return await self._render(
             request,
             displays,
@@ -140,12 +143,12 @@ class Storefront:
             return _unknown(merchant)
         page = request.path_params["page"]
         if STEPS.get(page) not in displays.assortment.capabilities.events:
-            return HTMLResponse(f"There is no page {page!r} here.", status_code=404)
+            return PlainTextResponse(f"There is no page {page!r} here.", status_code=404)
         shown: list[Offer] = displays.listed() if page == "cart" else []
         return await self._render(request, displays, page, event=STEPS[page], offers=shown)
 
     def _displays(self, request: Request) -> tuple[str, Displays | None]:
-        merchant = request.path_params["merchant"]
+        merchant = merchant_of(request.path_params["merchant"])
         assortment: Assortment | None = self._shops.of(merchant)
         if assortment is None:
             return merchant, None
@@ -194,4 +197,4 @@ def _lacking(trouble: Trouble) -> frozenset[str]:
 
 
 def _unknown(merchant: str) -> Response:
-    return HTMLResponse(f"No shop is called {merchant!r}.", status_code=404)
+    return PlainTextResponse(f"No shop is called {merchant!r}.", status_code=404)

@@ -1,8 +1,12 @@
-"""A shop with every page, a backend that says what a test tells it to, and the way into Chromium."""
+"""A shop with every page, a backend that says what a test tells it to, and the ways into Chromium."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from agent_runtime.backends import Kind, Scores, kind_at
@@ -14,10 +18,14 @@ from agent_runtime.storefront.shop import Product, Shop
 from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.vocabulary import Tokens, Vocabulary
 from agent_runtime.walk.rollout import Span
+from encoders.generator.catalogue import CATALOGUE_SCHEMA
+from infra.stack.web import WebPages
 from infra.web.alone import storefront_alone
 from infra.web.catalogue import Shops
 from infra.web.storefront import PageRules
 from schemas.taxonomy import EVENT_CODES
+from streams.broker.topology import ensure_topics
+from tests.browser.site import PARTITIONS
 
 START_MS = 1_764_000_000_000
 GAP_MS = 1_800_000
@@ -107,3 +115,21 @@ def go(chromium: str, vocabulary: Vocabulary) -> Iterator[Go]:
             )
 
     yield send
+
+
+@pytest.fixture
+def site(kafka: str, clickhouse: str, tmp_path: Path) -> Iterator[str]:
+    """The address of the web pages, with a catalogue of six products."""
+    asyncio.run(ensure_topics(kafka, PARTITIONS, 1))
+    catalogue = tmp_path / "catalogue.parquet"
+    rows = [["shop-1", f"p{i}", f"Blue cup {i}", "cups", 1_000 + 100 * i, "EUR", i + 1] for i in range(6)]
+    columns = zip(zip(*rows, strict=True), CATALOGUE_SCHEMA, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in columns]
+    pq.write_table(pa.table(arrays, schema=CATALOGUE_SCHEMA), catalogue)
+    addresses = {"SIMPERSONA_KAFKA": kafka, "SIMPERSONA_CLICKHOUSE": clickhouse, "SIMPERSONA_CATALOGUE": str(catalogue)}
+    web = WebPages.start(tmp_path / "web.log", addresses)
+    try:
+        web.wait_ready()
+        yield web.base
+    finally:
+        web.child.stop()

@@ -82,7 +82,7 @@ function showRecent() {
   section.querySelector("ul").replaceChildren(...items.map((item) => {
     const entry = document.createElement("li");
     const link = document.createElement("a");
-    link.href = `/shop/${page.merchant}/product/${encodeURIComponent(item.id)}`;
+    link.href = `${page.base}/product/${encodeURIComponent(item.id)}`;
     const told = [item.title, item.category, page.priced && item.price ? money(item.price, item.currency) : ""];
     link.setAttribute("aria-label", told.filter(Boolean).join(" · "));
     link.textContent = item.title;
@@ -103,7 +103,7 @@ function showDialogs() {
 }
 
 async function showVisitor() {
-  const answer = await fetch(`/api/visitor/${encodeURIComponent(page.merchant)}/${clientId}`);
+  const answer = await fetch(`/api/visitor?${new URLSearchParams({ merchant: page.merchant, client: clientId })}`);
   if (!answer.ok) return;
   const seen = await answer.json();
   if (!seen.events) return;
@@ -130,8 +130,12 @@ if (shown) send(page.event, product(itemOf(shown.dataset)));
 else if (page.event === "search_submitted") send(page.event, { query: page.query });
 else if (page.event === "collection_viewed") send(page.event, { category: page.category });
 else if (page.event === "page_viewed") send(page.event);
-else send(page.event, whole());
-if (page.event === "checkout_completed") saveCart([]);
+else if (page.event !== "checkout_completed") send(page.event, whole());
+// An order is placed by coming to its page, not by loading that again.
+else if (performance.getEntriesByType("navigation")[0].type === "navigate") {
+  send(page.event, whole());
+  saveCart([]);
+}
 if (page.visitor) {
   showVisitor();
   setInterval(showVisitor, 2000);
