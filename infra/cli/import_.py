@@ -47,9 +47,11 @@ def import_(
 
     from encoders.adapters.formats import adapter_of
     from encoders.adapters.importing import ImportTarget, import_log
+    from infra.cli.outputs import claim
 
     adapter = adapter_of(format_name)
     target = ImportTarget(out=out, rejects=rejects, memory_mb=memory_mb)
+    claim({"--out": out, "--rejects": rejects, "the impressions beside --out": target.impressions}, files)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
