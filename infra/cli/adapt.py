@@ -145,12 +145,12 @@ def _adapt(
 
     # What can be wrong with the arguments is said before anything large is loaded.
     check_target(out)
+    if trained is not None:
+        check_artefact(trained)
     for address in {bootstrap, traffic.bootstrap} - {None}:
         require_kafka(str(address))
     if bootstrap is None:
         check_artefact(folder or settings().encoder)
-    if trained is not None:
-        check_artefact(trained)
 
     from encoders.adaptation import AdaptationOptions
     from encoders.fitting import fingerprint

@@ -108,26 +108,27 @@ def agents(
         start_ms,
         Lineage(store, simulator.codebook_version),
     )
+    awaited = f"waiting for a mix of {', '.join(merchant or ['buyer types'])}"
     began = time.monotonic()
     try:
-        with ClickPublisher(dials.kafka) as publisher, console.status("waiting for a mix of buyer types") as status:
+        with ClickPublisher(dials.kafka) as publisher, console.status(awaited) as status:
             while seconds is None or time.monotonic() - began < seconds:
                 for mix in watch.poll(timeout_ms=round(every * 1000)):
                     for warning in crowd.follow(mix):
                         logging.getLogger(__name__).warning(warning, extra={"merchant": mix.merchant_id})
                 crowd.step(start_ms + round((time.monotonic() - began) * 1000 * speed), publisher)
-                status.update(_line(crowd))
+                status.update(_line(crowd, awaited))
     except KeyboardInterrupt:
         announce("Stopping: shoppers still in the shops are left to the session gap.")
     finally:
         watch.close()
         store.close()
-    announce(_line(crowd), merchants=len(crowd.populations), shoppers=crowd.sessions, clicks=crowd.clicks)
+    announce(_line(crowd, awaited), merchants=len(crowd.populations), shoppers=crowd.sessions, clicks=crowd.clicks)
 
 
-def _line(crowd: "Crowd") -> str:
+def _line(crowd: "Crowd", awaited: str) -> str:
     if not crowd.populations:
-        return "waiting for a mix of buyer types"
+        return awaited
     return (
         f"{len(crowd.populations)} merchants, {crowd.sessions:,} shoppers so far, {crowd.clicks:,} clicks sent, "
         f"{crowd.mixes:,} mixes followed"

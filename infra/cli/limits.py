@@ -22,3 +22,10 @@ def finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a number to work with.")
     return value
+
+
+def named(value: str | None) -> str | None:
+    """Return an option's value; the callback of names, as an empty one would be taken for none at all."""
+    if value == "":
+        raise typer.BadParameter("is empty; name one, or leave it out.")
+    return value

@@ -27,12 +27,10 @@ def claim(files: Mapping[str, Path | None], reads: Sequence[Path | None] = (), f
     written = named if folder is None else {"--out": folder, **named}
     for option, path in written.items():
         for source in reads:
-            if source is not None and _overlap(path, source):
-                raise ArgumentError(
-                    f"{option} {path}: would write over {source}, which the command reads; name another place."
-                )
+            if source is not None and (clash := _clash(path, source)):
+                raise ArgumentError(f"{option} {path}: {clash} {source}, which the command reads; name another place.")
     for (one, path), (other, place) in combinations(written.items(), 2):
-        if _overlap(path, place):
+        if _clash(path, place):
             raise ArgumentError(f"{other} {place}: is in the way of {one} {path}; name another place.")
     for option, path in named.items():
         try:
@@ -58,10 +56,14 @@ def write_json(path: Path | None, value: Any) -> None:
         write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    """Whether two paths are the same, or one lies in the other."""
-    first, second = one.resolve(), other.resolve()
-    return first.is_relative_to(second) or second.is_relative_to(first)
+def _clash(output: Path, other: Path) -> str:
+    """Return in words what an output would do to another place, nothing when they are apart."""
+    written, there = output.resolve(), other.resolve()
+    if written == there:
+        return "would write over"
+    if written.is_relative_to(there):
+        return "lies in"
+    return "would replace the folder of" if there.is_relative_to(written) else ""
 
 
 def _unwritable(what: str, error: OSError) -> ArgumentError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.given import take_only
+from infra.cli.limits import named
 
 if TYPE_CHECKING:
     from streams.event_logs.recovery import Recovered, Recovery
@@ -65,7 +66,7 @@ def replay(
     ] = None,
     since: Annotated[str, typer.Option(help="Rejected at this time (ISO 8601, UTC) or later.")] = "",
     until: Annotated[str, typer.Option(help="Rejected before this time.")] = "",
-    merchant: Annotated[str | None, typer.Option(help="Rejected events of this merchant.")] = None,
+    merchant: Annotated[str | None, typer.Option(callback=named, help="Rejected events of this merchant.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Rejected events that were sent back before, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what --rejected would send; send nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,

@@ -25,8 +25,10 @@ def check_asked(context: typer.Context) -> None:
         raise ArgumentError("--at asks the store for a mix, and --assignments is the mix; leave one of them out.")
     if "steps" in typed and "browser" not in typed:
         raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
-    alone = "events" in typed and not typed.keys() & {"browser", "variant"}
-    if "adapt" in typed and (not alone or context.params["backend"] not in ADAPTED):
+    if "adapt" in typed and "events" not in typed:
+        raise ArgumentError("--adapt learns from the storefront's own sessions; show them with --events.")
+    elsewhere = typed.keys() & {"browser", "variant"}
+    if "adapt" in typed and (elsewhere or context.params["backend"] not in ADAPTED):
         raise ArgumentError(
             f"--adapt fits one of {', '.join(ADAPTED)} to --events, for a crowd in process; it does not go with "
             "--browser or --variant."

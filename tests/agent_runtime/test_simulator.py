@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from agent_runtime.backends import Backend
 from agent_runtime.errors import ModelError, TraceError
@@ -266,6 +267,15 @@ def test_only_a_simulator_with_a_language_model_is_compared(
 def test_a_base_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no causal language model to start from"):
         base_model(str(tmp_path / "nothing"))
+
+
+def test_a_base_that_cannot_be_fetched_is_not_told_in_words_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("Cannot send a request, as the client has been closed.")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", closed)
+    with pytest.raises(ModelError, match=r"^no/such: no causal .* none could be fetched; give a folder"):
+        base_model("no/such")
 
 
 def test_the_manifest_names_codebook_and_figures(folder: Path) -> None:

@@ -89,6 +89,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
         path.write_bytes(content)
     assert run("--format", format_name, path, "--out", tmp_path / "out" / "log.parquet") == 2
     said = capsys.readouterr()
+    assert said.err.startswith("error: ")
     assert sentence in " ".join(said.err.split())
     assert said.out == ""
     assert "Traceback" not in said.err

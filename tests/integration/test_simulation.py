@@ -130,6 +130,8 @@ def test_simulated_buyers_come_back_with_a_type(
     assert second["manifest"]["start_ms"] == one(store, finished)["t"]
     assert second["round_trip"]["sessions"] == BUYERS
 
+    idle = simpersona("agents", "--backend", "markov", "--merchant", "nowhere", "--seconds", 0.5, **addresses)
+    assert "waiting for a mix of nowhere" in idle.stderr
     done("agents", "--backend", "markov", "--rate", 600, "--speed", 600, "--every", 0.5, "--seconds", 8, **addresses)
     lived = one(
         store,

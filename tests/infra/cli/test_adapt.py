@@ -27,6 +27,7 @@ pytestmark = pytest.mark.fast
             ("--events", "e.parquet", "--out", "o", "--encoder", "o"),
             "error: --out o: would write over o, which",
         ),
+        (("--events", "e", "--out", "o", "--challenger", "nowhere"), "error: nowhere: no encoder there"),
         (("--half-life", "1"), "Invalid value for '--half-life'"),
     ],
 )

@@ -25,6 +25,8 @@ FINETUNE = "finetune --events e --assignments a --out o"
         ("simulate --merchant m --hours 1e12", "--hours"),
         ("simulate --merchant m --hours nan", "--hours"),
         ("simulate --merchant m --wait nan", "--wait"),
+        ("import --format rees46 raw.csv --out o --merchant=", "--merchant"),
+        ("replay --rejected --merchant=", "--merchant"),
         ("agents --rate 1e12", "--rate"),
         ("agents --speed 1e300", "--speed"),
         ("agents --every nan", "--every"),

@@ -29,7 +29,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, str]:
     ("command", "sentence"),
     [
         ("assign --events e.parquet --encoder enc --out e.parquet", "--out e.parquet: would write over e.parquet"),
-        ("assign --events e.parquet --encoder enc --out ./enc/codebook.npz", "would write over enc"),
+        ("assign --events e.parquet --encoder enc --out ./enc/codebook.npz", "lies in enc"),
         ("assign --events e.parquet --encoder enc --out enc", "--out enc: is a folder; name a file to write."),
         ("import --format rees46 raw.csv --out l.parquet --rejects raw.csv", "--rejects raw.csv: would write over raw"),
         ("import --format rees46 raw.csv --out x --rejects x", "--rejects x: is in the way of --out x;"),
@@ -38,11 +38,11 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, str]:
         (f"{FINETUNE} --out sim --export e.parquet", "--export e.parquet: would write over e.parquet"),
         (f"{FINETUNE} --out sim --export enc", "--export enc: is a folder"),
         (f"{FINETUNE} --out sim --export sim/chat.jsonl", "--export sim/chat.jsonl: is in the way of --out sim"),
-        (f"{FINETUNE} --out sim --json e.parquet/x/y", "would write over e.parquet"),
+        (f"{FINETUNE} --out sim --json e.parquet/x/y", "lies in e.parquet"),
         (f"{FINETUNE} --out sim --json raw.csv/report.json", "--json raw.csv/report.json: cannot be written ("),
         ("train --events e.parquet --out new --json enc", "--json enc: is a folder"),
         ("train --events e.parquet --out new --json e.parquet", "--json e.parquet: would write over e.parquet"),
-        ("adapt --events e.parquet --encoder enc --out enc/next", "--out enc/next: would write over enc"),
+        ("adapt --events e.parquet --encoder enc --out enc/next", "--out enc/next: lies in enc"),
         ("adapt --events e.parquet --encoder enc --out new --json enc", "--json enc: is a folder"),
         ("align --events e.parquet --encoder enc --json e.parquet", "--json e.parquet: would write over"),
         ("simulate --manifest run.json --json run.json", "--json run.json: would write over run.json"),
@@ -80,5 +80,5 @@ def test_a_link_to_an_input_is_that_input(tmp_path: Path) -> None:
 
 
 def test_an_output_folder_that_holds_an_input_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match=r"--out .*encoder: would write over .*events.parquet"):
+    with pytest.raises(ArgumentError, match=r"--out .*encoder: would replace the folder of .*events.parquet"):
         claim({}, [tmp_path / "encoder" / "events.parquet"], tmp_path / "encoder")

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.fast
         ),
         ("--manifest r.json --hours 3", "--manifest takes no notice of --hours; leave it out."),
         ("--manifest r.json --start 2026-01-01 --wait 3", "--manifest takes no notice of --start, --wait; leave them"),
+        ("--merchant m --adapt", "--adapt learns from the storefront's own sessions; show them with --events."),
         ("--merchant m --steps s.jsonl", "--steps tells of pages, and without --browser there are none"),
         ("--merchant m --at 2026-01-01 --assignments a --variant c", "--at asks the store for a mix"),
     ],
