@@ -26,7 +26,7 @@ from encoders.serving import Encoder
 from encoders.sessionise import SessionLog, read_sessions
 from encoders.succession import Challenger, challenge, challenge_trained_on, challenge_with
 from encoders.training import TrainingOptions, split_held_out, train
-from encoders.truth import planted_types
+from encoders.truth import planted_types, read_truth
 from schemas.events import I64
 from schemas.settings import settings
 
@@ -174,7 +174,7 @@ def _part(
         generate(run, events, truth, lambda done, total: None)
     dials = settings()
     log = read_sessions([events], dials.gap_ms, dials.session_max_events)
-    return Part(log, planted_types(truth, log))
+    return Part(log, planted_types(read_truth(truth), log))
 
 
 def _trained(folder: Path, log: SessionLog, plan: AdaptPlan) -> Encoder:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from encoders.batches import outcomes
 from encoders.generator.run import OVERLAP, GeneratorRun, generate
 from encoders.sessionise import SessionLog, read_sessions
-from encoders.truth import planted_types
+from encoders.truth import planted_types, read_truth
 from schemas.events import I64
 from schemas.settings import settings
 
@@ -93,4 +93,4 @@ def _part(folder: Path, plan: WorldPlan, first: int, merchants: int, buyers: int
     say(f"reading {merchants} merchants")
     dials = settings()
     log = read_sessions([events], dials.gap_ms, dials.session_max_events)
-    return Part(log, planted_types(truth, log))
+    return Part(log, planted_types(read_truth(truth), log))

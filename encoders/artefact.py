@@ -38,7 +38,8 @@ def content_version(network: bytes, codebook: bytes) -> str:
 
 def check_target(folder: Path) -> None:
     """Raise ArtefactError when ``folder`` is something that an encoder must not replace; for asking before training."""
-    taken = folder.exists() and not (folder / MANIFEST_FILE).is_file()
+    # A simulator's folder has a manifest too.
+    taken = folder.exists() and not all((folder / name).is_file() for name in (MANIFEST_FILE, NETWORK_FILE))
     if taken and (not folder.is_dir() or any(folder.iterdir())):
         raise ArtefactError(f"{folder}: holds something that is no encoder; name another folder.")
 

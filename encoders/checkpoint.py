@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from encoders.errors import CheckpointError
+from encoders.errors import CheckpointError, TrainingDataError
 from encoders.sessionise import SessionLog
 
 ASKED_FILE, SESSIONS_FILE, STATE_FILE, LOCK_FILE = "asked.json", "sessions.npz", "state.pt", "lock"
@@ -56,7 +56,9 @@ class Checkpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.holds_sessions:
+        # Sessions that cannot be trained on must not stand in the way of the next command, which has others.
+        refused = isinstance(error, TrainingDataError) and not (self.folder / STATE_FILE).exists()
+        if refused or not self.holds_sessions:
             self.remove()
         self._lock.close()
 

@@ -15,16 +15,29 @@ from schemas.hashing import hash64
 _COLUMNS = ["merchant_id", "client_id", "started_ms", "ended_ms", "type"]
 
 
-def planted_types(path: Path, log: SessionLog) -> I64:
+def read_truth(path: Path) -> pa.Table:
+    """Return the columns of a truth that ``planted_types`` needs. Raises TrainingDataError when the file is none."""
+    try:
+        found = pq.read_schema(path).names
+        missing = [name for name in _COLUMNS if name not in found]
+        if missing:
+            raise TrainingDataError(
+                f"{path}: not a truth of generated sessions, missing {', '.join(missing)}; give what "
+                "`simpersona generate --truth` wrote."
+            )
+        return pq.read_table(path, columns=_COLUMNS)
+    except FileNotFoundError as error:
+        raise TrainingDataError(f"{path}: there is no such file.") from error
+    except (OSError, pa.ArrowException) as error:
+        raise TrainingDataError(f"{path}: not a truth of generated sessions ({error}).") from error
+
+
+def planted_types(table: pa.Table, log: SessionLog) -> I64:
     """Return the planted type (n,) int64 of each session of ``log``, -1 where the truth knows none.
 
-    A session belongs to the planted one of the same buyer that it overlaps longest; lateness and duplicates move ends
-    a little. Raises TrainingDataError when the file is no truth of sessions.
+    ``table`` is a truth as ``read_truth`` returns it. A session belongs to the planted one of the same buyer that it
+    overlaps longest; lateness and duplicates move ends a little.
     """
-    try:
-        table = pq.read_table(path, columns=_COLUMNS)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise TrainingDataError(f"{path}: not a truth of generated sessions ({error}).") from error
     buyers = pc.binary_join_element_wise(table["merchant_id"], table["client_id"], "\x1f").combine_chunks()
     coded = buyers.dictionary_encode()
     hashes = np.array([hash64(name.encode()) for name in coded.dictionary.to_pylist()], np.uint64)

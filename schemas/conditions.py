@@ -84,8 +84,10 @@ def read_conditions(paths: Sequence[Path]) -> dict[str, Conditions]:
     for path in paths:
         try:
             lines = path.read_text().splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConditionsError(f"{path}: no storefront conditions there ({error}).") from error
+        except OSError as error:
+            raise ConditionsError(f"{path}: no conditions there ({error.strerror}); name another file.") from error
+        except UnicodeDecodeError as error:
+            raise ConditionsError(f"{path}: no text; write a line of JSON a merchant.") from error
         for number, line in enumerate(lines, 1):
             try:
                 value = json.loads(line)

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SIMPERSONA_", frozen=True)
 
-    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, comma-separated.")
+    kafka: str = Field("127.0.0.1:9092", min_length=1, description="Kafka bootstrap servers, comma-separated.")
     clickhouse: str = Field(
         "http://default@127.0.0.1:8123/simpersona", description="ClickHouse HTTP(S) URL with user and database."
     )

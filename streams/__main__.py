@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from schemas.errors import SimpersonaError
 from schemas.settings import settings
-from streams.log_lines import announce, complain, configure_logging, end_interrupted
+from streams.log_lines import announce, complain, configure_logging, end_interrupted, hush_store
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     try:
         chosen = settings()
         configure_logging(chosen.log_format)
+        hush_store()
         run(chosen, ready=lambda port: announce(f"Worker is ready, health page on port {port}.", port=port))
     except SimpersonaError as error:
         complain(str(error), error.exit_code)

@@ -7,6 +7,8 @@ as ``extra``, and ``exception`` with the traceback where there is one.
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, NoReturn
@@ -79,6 +81,24 @@ def configure_logging(log_format: Literal["text", "json"], verbose: bool = False
     if log_format == "json":
         logging.captureWarnings(True)
         sys.excepthook = _log_uncaught
+
+
+def hush_store() -> None:
+    """Leave each failed request to the store out of the log: it is tried again, and an exception says what matters."""
+    for name in ("clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def hushed(client: str) -> Iterator[None]:
+    """Keep a client's logger quiet while its server is first tried: the exception says it all, in one sentence."""
+    logger = logging.getLogger(client)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def announce(message: str, **fields: object) -> None:

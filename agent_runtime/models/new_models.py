@@ -60,7 +60,12 @@ def base_model(name_or_path: str) -> Any:
     """Return a pretrained causal language model by name or path, float32. Raises ModelError when it cannot be had."""
     try:
         return AutoModelForCausalLM.from_pretrained(name_or_path, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as error:  # the last is what the hub's client raises without a network
+    except RuntimeError as error:  # what the hub's client raises without a network, about itself
+        raise ModelError(
+            f"{name_or_path}: no causal language model to start from: none is here under this name, and none could be "
+            "fetched; give a folder, or mend the network."
+        ) from error
+    except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{name_or_path}: no causal language model to start from ({reason}).") from error
 

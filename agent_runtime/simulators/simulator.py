@@ -67,7 +67,7 @@ class Simulator:
                 raise ModelError(f"{self.folder}: holds no training sessions to replay; finetune anew.")
             return Repertoire.load(self.folder / SESSIONS_FILE, self.vocabulary)
         if name not in BACKENDS:
-            raise ModelError(f"--backend {name}: not known; choose {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+            raise ModelError(f"--backend {name}: not known; choose {', '.join(BACKENDS)}, or openai for `simulate`.")
         return self.model() if name == LOCAL else self.text_model()
 
     def chain(self) -> MarkovChain:
@@ -127,12 +127,17 @@ class Simulator:
         """Raise ModelError unless there is a language model of this form."""
         if self.form == form:
             return
-        if self.form is None:
-            raise ModelError(
-                f"{self.folder}: holds no language model, only the scripted backends; choose {MARKOV} or {REPLAY}."
-            )
+        self.require_language_model()
         backend = TEXT if self.form == TEXT else LOCAL
         raise ModelError(f"{self.folder}: its language model is of the {self.form} form; choose --backend {backend}.")
+
+    def require_language_model(self) -> None:
+        """Raise ModelError unless there is a language model, of either form."""
+        if self.form is None:
+            raise ModelError(
+                f"{self.folder}: holds no language model, only the scripted backends; choose {MARKOV} or {REPLAY}, "
+                "or finetune without --scripted-only."
+            )
 
     def prior(self) -> MixPrior | None:
         """Return what its merchants' mixes have in common, None when they were too few to tell."""
@@ -149,16 +154,17 @@ class Simulator:
         return Response.load(path) if path.is_file() else None
 
 
-def check_codebook(folder: Path, version: str) -> None:
-    """Raise ModelError when a simulator is not there or speaks of another codebook than ``version``."""
-    known = load_simulator(folder).codebook_version
-    if known != version:
+def check_player(folder: Path, version: str) -> None:
+    """Raise ModelError when a simulator is not there, speaks of another codebook, or has no language model."""
+    simulator = load_simulator(folder)
+    if (known := simulator.codebook_version) != version:
         raise ModelError(f"{folder}: knows codebook {known}, the encoder is {version}; finetune with that encoder.")
+    simulator.require_language_model()
 
 
 def check_target(folder: Path) -> None:
     """Raise ModelError when ``folder`` is something that a simulator must not replace; for asking before training."""
-    taken = folder.exists() and not (folder / MANIFEST_FILE).is_file()
+    taken = folder.exists() and not is_simulator(folder)
     if taken and (not folder.is_dir() or any(folder.iterdir())):
         raise ModelError(f"{folder}: holds something that is no simulator; name another folder.")
 

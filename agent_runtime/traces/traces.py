@@ -140,7 +140,15 @@ def read_traces(
 
 def _read_assignments(path: Path, limit: int, seed: int) -> _Assigned:
     try:
+        found = pq.read_schema(path).names
+        missing = [name for name in _COLUMNS if name not in found]
+        if missing:
+            raise TraceError(
+                f"{path}: no assignments, missing {', '.join(missing)}; make them with `simpersona assign`."
+            )
         table = pq.read_table(path, columns=list(_COLUMNS))
+    except FileNotFoundError as error:
+        raise TraceError(f"{path}: there is no such file; make assignments with `simpersona assign`.") from error
     except (OSError, pa.ArrowException) as error:
         raise TraceError(f"{path}: no assignments ({error}); make them with `simpersona assign`.") from error
     table = table.filter(pc.and_(pc.invert(table.column("is_bot")), pc.greater_equal(table.column("code"), 0)))

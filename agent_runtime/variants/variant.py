@@ -117,8 +117,10 @@ def read_variant(path: Path) -> Variant:
     """Return the variant of a YAML or JSON file. Raises VariantError naming the key and what was expected."""
     try:
         value = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise VariantError(f"{path}: no variant there ({error}).") from error
+    except OSError as error:
+        raise VariantError(f"{path}: no variant there ({error.strerror}); name another file.") from error
+    except UnicodeDecodeError as error:
+        raise VariantError(f"{path}: no text; write the change as YAML or JSON.") from error
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise VariantError(f"{path}: neither YAML nor JSON ({reason}).") from error

@@ -77,7 +77,7 @@ class ImportTarget:
     @property
     def impressions(self) -> Path:
         """The file of list impressions, written for formats that have them."""
-        return self.out.with_name(f"{self.out.stem}.impressions.parquet")
+        return self.out.parent / f"{self.out.stem}.impressions.parquet"
 
 
 def import_log(

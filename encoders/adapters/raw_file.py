@@ -38,6 +38,8 @@ class RawFile:
 
 def inspect(path: Path, adapter: Adapter) -> RawFile:
     """Look at a file's first line. Raises RawLogError (absent, packed otherwise, another format) or EmptyLogError."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RawLogError(f"{path}: a pipe, and a log is read more than once; write it to a file first.")
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -112,22 +114,29 @@ def _distinct(path: Path, found: Sequence[str], layout: Layout) -> tuple[str, ..
     return names
 
 
+def _shown(found: Sequence[str]) -> str:
+    """Return what stands where names are expected; what a terminal cannot show is escaped, for it may be anything."""
+    shown = ", ".join(found[:20])
+    return shown[:200] if shown.isprintable() and "\ufffd" not in shown else ascii(shown)[:60]
+
+
 def _mismatch(path: Path, adapter: Adapter, found: Sequence[str]) -> str:
     """Say what the layout nearest to the file has that the file has not."""
     present = set(map(normal, found))
     nearest = max(adapter.layouts, key=lambda layout: len(present & {normal(name) for name in layout.columns}))
-    shown = ", ".join(found[:20]) or "no such columns"
+    shown = _shown(found) or "no such columns"
+    article = "an" if adapter.name[0] in "aeiou" else "a"
     if not nearest.delimiter:
         wanted = " or ".join(nearest.columns)
-        return f"{path}: not a {adapter.name} log: expected JSON lines with the key {wanted}, found {shown[:200]}."
+        return f"{path}: not {article} {adapter.name} log: expected JSON lines with the key {wanted}, found {shown}."
     if not nearest.header:
         kinds = " or ".join(f"{len(layout.columns)} ({', '.join(layout.columns)})" for layout in adapter.layouts)
         return (
-            f"{path}: not a {adapter.name} log: expected {kinds} columns between '{nearest.delimiter}' and no header, "
-            f"found {len(found)} ({shown[:200]})."
+            f"{path}: not {article} {adapter.name} log: expected {kinds} columns between '{nearest.delimiter}' and no "
+            f"header, found {len(found)} ({shown})."
         )
     missing = [name for name in nearest.columns if normal(name) not in present]
     return (
-        f"{path}: not a {adapter.name} log: expected the columns {', '.join(nearest.columns)} between "
-        f"'{nearest.delimiter}', found {shown[:200]}; missing: {', '.join(missing)}."
+        f"{path}: not {article} {adapter.name} log: expected the columns {', '.join(nearest.columns)} between "
+        f"'{nearest.delimiter}', found {shown}; missing: {', '.join(missing)}."
     )

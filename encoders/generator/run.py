@@ -207,8 +207,24 @@ def _check(run: GeneratorRun) -> None:
 
 
 def _check_paths(events_path: Path, truth_path: Path) -> None:
-    for path in (events_path, truth_path):
+    _check_no_folder(events_path, truth_path)
+    files = {
+        "events": events_path,
+        "truth": truth_path,
+        "catalogues": catalogue_path(events_path),
+        "malformed payloads": malformed_path(events_path),
+        "storefront conditions": conditions_path(events_path),
+        "summary of the truth": truth_path.with_suffix(".json"),
+    }
+    _check_no_folder(*files.values())
+    holds: dict[Path, str] = {}
+    for what, path in files.items():
+        other = holds.setdefault(path.resolve(), what)
+        if other != what:
+            raise GeneratorError(f"{path}: is to hold both the {other} and the {what}; name two files.")
+
+
+def _check_no_folder(*paths: Path) -> None:
+    for path in paths:
         if path.is_dir():
             raise GeneratorError(f"{path}: is a folder; name a file to write.")
-    if events_path.resolve() == truth_path.resolve():
-        raise GeneratorError(f"{truth_path}: is to hold both the events and the truth; name two files.")

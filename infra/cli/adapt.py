@@ -1,6 +1,5 @@
 """``simpersona adapt``: a challenger codebook from recent traffic, judged, mapped, published; and the way back."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.given import take_only
+from infra.cli.limits import PAST_HOURS_MAX, SEED_MAX, finite
 from infra.cli.session_source import clicks_between, progress_bar
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Traffic:
     "Example: simpersona adapt --rollback"
 )
 def adapt(
+    context: typer.Context,
     events: Annotated[list[Path] | None, typer.Option(help="Event log of recent traffic; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the new artefact.")] = None,
     encoder: Annotated[
@@ -52,7 +54,10 @@ def adapt(
     from_kafka: Annotated[
         bool, typer.Option("--from-kafka", help="Recent traffic from clicks.raw; what came in --last-hours (24).")
     ] = False,
-    last_hours: Annotated[float | None, typer.Option(min=0.1, help="Only the last hours of --events.")] = None,
+    last_hours: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=PAST_HOURS_MAX, callback=finite, help="Only the last hours of --events."),
+    ] = None,
     half_life: Annotated[int, typer.Option(min=100, help="Sessions after which the past weighs half.")] = 2_000,
     births: Annotated[int, typer.Option(min=0, max=32, help="New types at most.")] = 4,
     train_epochs: Annotated[
@@ -61,7 +66,7 @@ def adapt(
     challenger: Annotated[
         Path | None, typer.Option(help="An encoder trained anew, to be judged and mapped in place of moving averages.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal challengers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds and data give equal challengers.")] = 0,
     publish: Annotated[bool, typer.Option("--publish", help="Hand it to the workers if it is better.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write and publish it even if it is not better.")] = False,
     rollback: Annotated[
@@ -71,13 +76,16 @@ def adapt(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done to this file as JSON.")] = None,
 ) -> None:
     """Adapt, or roll back."""
+    from infra.cli.outputs import claim, write_json
     from infra.errors import ArgumentError
     from schemas.settings import settings
 
     bootstrap = kafka or settings().kafka
+    claim({"--json": json_file}, [*(events or []), encoder or settings().encoder, challenger], out)
     if rollback:
         if events or from_kafka or out or challenger:
             raise ArgumentError("--rollback goes back to what was published before; give it no --events or --out.")
+        take_only(context, "--rollback", {"rollback", "kafka", "json_file"})
         result = _roll_back(bootstrap)
     elif bool(events) == from_kafka or out is None:
         raise ArgumentError(
@@ -89,8 +97,7 @@ def adapt(
         dials = {"half_life": half_life, "births": births, "train_epochs": train_epochs, "seed": seed}
         traffic = Traffic(events or [], last_hours, bootstrap if from_kafka else None)
         result = _adapt(traffic, out, encoder, dials, challenger, bootstrap if publish else None, force)
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(json_file, result)
 
 
 def _roll_back(bootstrap: str) -> dict[str, Any]:
@@ -133,14 +140,13 @@ def _adapt(
     from rich.console import Console
 
     from encoders.artefact import check_artefact, check_target
-    from infra.errors import ArgumentError
     from infra.stack.kafka_address import require_kafka
     from schemas.settings import settings
 
     # What can be wrong with the arguments is said before anything large is loaded.
     check_target(out)
-    if out.resolve() == (folder or settings().encoder).resolve():
-        raise ArgumentError(f"{out} is the running encoder, which a rollback may need; name another folder for --out.")
+    if trained is not None:
+        check_artefact(trained)
     for address in {bootstrap, traffic.bootstrap} - {None}:
         require_kafka(str(address))
     if bootstrap is None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.limits import SEED_MAX, finite
+
 if TYPE_CHECKING:
     from agent_runtime.crowds.crowd import Crowd
 
@@ -13,6 +15,10 @@ app = typer.Typer()
 
 #: Newcomers are drawn this much clock time ahead; a changed mix shows in them after at most as long.
 WINDOW_S = 10.0
+#: Far more shoppers a minute than are played in one.
+RATE_MAX = 1e6
+#: A day a second: in a morning, event time then leaves the times that the stream accepts.
+SPEED_MAX = 86_400.0
 
 
 @app.command()
@@ -24,15 +30,29 @@ def agents(
     events: Annotated[
         list[Path] | None, typer.Option(help="Event log that shows storefronts the simulator was not trained on.")
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.001, help="New shoppers per merchant and minute of the clock.")] = 20.0,
-    speed: Annotated[float, typer.Option(min=0.1, help="Event time per clock time: 60 lives an hour a minute.")] = 1.0,
-    every: Annotated[float, typer.Option(min=0.05, help="Seconds between two sendings of clicks.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and steps give equal shoppers.")] = 0,
+    rate: Annotated[
+        float,
+        typer.Option(min=0.001, max=RATE_MAX, callback=finite, help="New shoppers per merchant and minute."),
+    ] = 20.0,
+    speed: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=SPEED_MAX, callback=finite, help="Event time per clock time: 60 lives an hour a minute."
+        ),
+    ] = 1.0,
+    every: Annotated[
+        float, typer.Option(min=0.05, max=3600, callback=finite, help="Seconds between two sendings of clicks.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds, mixes and steps give equal shoppers.")
+    ] = 0,
     merchant: Annotated[list[str] | None, typer.Option(help="Only these merchants; by default all with a mix.")] = None,
     as_counted: Annotated[
         bool, typer.Option("--as-counted", help="Take mixes as counted, not drawn towards what merchants share.")
     ] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; by default at Ctrl-C.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, callback=finite, help="Stop after this long; by default at Ctrl-C.")
+    ] = None,
 ) -> None:
     """Keep simulated shoppers in every shop, drawn from its latest mix of buyer types, until Ctrl-C.
 
@@ -52,6 +72,7 @@ def agents(
     from agent_runtime.population.population import simulated_until_ms
     from agent_runtime.simulators.simulator import load_simulator
     from agent_runtime.storefront.shop import observe_shops
+    from infra.stack.kafka_address import require_kafka
     from schemas.settings import settings
     from streams.log_lines import announce, configure_logging
     from streams.sessions.settings import session_rules
@@ -63,6 +84,7 @@ def agents(
     rules = session_rules(dials)
     simulator = load_simulator(model or dials.simulator)
     chosen = simulator.backend(backend)
+    require_kafka(dials.kafka)
     store = Store(dials.clickhouse)
     watch = MixWatch(dials.kafka)
     start_ms = max(round(time.time() * 1000), simulated_until_ms(store) or 0)
@@ -86,26 +108,27 @@ def agents(
         start_ms,
         Lineage(store, simulator.codebook_version),
     )
+    awaited = f"waiting for a mix of {', '.join(merchant or ['buyer types'])}"
     began = time.monotonic()
     try:
-        with ClickPublisher(dials.kafka) as publisher, console.status("waiting for a mix of buyer types") as status:
+        with ClickPublisher(dials.kafka) as publisher, console.status(awaited) as status:
             while seconds is None or time.monotonic() - began < seconds:
                 for mix in watch.poll(timeout_ms=round(every * 1000)):
                     for warning in crowd.follow(mix):
                         logging.getLogger(__name__).warning(warning, extra={"merchant": mix.merchant_id})
                 crowd.step(start_ms + round((time.monotonic() - began) * 1000 * speed), publisher)
-                status.update(_line(crowd))
+                status.update(_line(crowd, awaited))
     except KeyboardInterrupt:
         announce("Stopping: shoppers still in the shops are left to the session gap.")
     finally:
         watch.close()
         store.close()
-    announce(_line(crowd), merchants=len(crowd.populations), shoppers=crowd.sessions, clicks=crowd.clicks)
+    announce(_line(crowd, awaited), merchants=len(crowd.populations), shoppers=crowd.sessions, clicks=crowd.clicks)
 
 
-def _line(crowd: "Crowd") -> str:
+def _line(crowd: "Crowd", awaited: str) -> str:
     if not crowd.populations:
-        return "waiting for a mix of buyer types"
+        return awaited
     return (
         f"{len(crowd.populations)} merchants, {crowd.sessions:,} shoppers so far, {crowd.clicks:,} clicks sent, "
         f"{crowd.mixes:,} mixes followed"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.limits import SEED_MAX, THREADS_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,8 +39,8 @@ def align(
     ] = False,
     least_sessions: Annotated[int, typer.Option(min=20, help="A merchant with fewer sessions is left out.")] = 200,
     derangements: Annotated[int, typer.Option(min=1, help="Permutations of the persona tokens.")] = 5,
-    processes: Annotated[int, typer.Option(min=1, help="Merchants compared at the same time.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal figures.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Merchants compared at the same time.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds give equal figures.")] = 0,
     record: Annotated[
         bool, typer.Option("--record", help="Also write the figures to the store's table alignment_scores.")
     ] = False,
@@ -61,10 +63,11 @@ def align(
     from agent_runtime.alignment.pool import Casting, compare_all, fingerprint
     from agent_runtime.alignment.run import AlignmentPlan
     from agent_runtime.alignment.table import AlignmentTable
-    from agent_runtime.simulators.simulator import check_codebook
+    from agent_runtime.simulators.simulator import check_player
     from agent_runtime.traces.held_out import PAST_FILE, read_held_out
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
+    from infra.cli.outputs import claim, write_json
     from schemas.settings import settings
 
     dials, console = settings(), Console(stderr=True)
@@ -76,10 +79,12 @@ def align(
         training=tuple(training or ()),
         max_events=dials.session_max_events,
     )
+    folders = [casting.persona, *casting.others.values(), *([earlier] if earlier else [])]
+    claim({"--json": json_file}, [*events, *casting.training, casting.encoder, *folders])
     plan = AlignmentPlan(seed=seed, gap_ms=dials.gap_ms, derangements=derangements)
     known = Encoder.load(casting.encoder)
-    for folder in (casting.persona, *casting.others.values(), *([earlier] if earlier else [])):
-        check_codebook(folder, known.version)
+    for folder in folders:
+        check_player(folder, known.version)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory(prefix="simpersona-align-") as name, Progress(*columns, console=console) as bar:
         reading = bar.add_task("reading events", total=count_rows(events))
@@ -110,9 +115,7 @@ def align(
     if record:
         _record(compared, results, table)
     _report(table, len(held))
-    if json_file is not None:
-        found = {"comparison": compared, "merchants": results, "means": _means(table)}
-        json_file.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(json_file, {"comparison": compared, "merchants": results, "means": _means(table)})
 
 
 def _record(

@@ -36,6 +36,7 @@ def assign(
 
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
+    from infra.cli.outputs import claim
     from schemas.settings import settings
     from streams.event_logs.assign import AssignCounts, disorder_ms
     from streams.event_logs.assign import assign as assign_sessions
@@ -43,6 +44,7 @@ def assign(
     from streams.event_logs.lookahead import ahead
     from streams.sessions.settings import session_rules
 
+    claim({"--out": out}, [*events, encoder])
     rules = session_rules(settings())
     loaded = Encoder.load(encoder)
     counts = AssignCounts()

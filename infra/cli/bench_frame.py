@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.limits import SEED_MAX
+from infra.cli.outputs import claim
+
 if TYPE_CHECKING:
     from bench.report import Report
 
+
+def _claimed(json_file: Path | None) -> Path | None:
+    claim({"--json": json_file})
+    return json_file
+
+
 EncoderOption = Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")]
-WorldSeedOption = Annotated[int, typer.Option(min=0, help="Seed of the merchants and buyers.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")]
+WorldSeedOption = Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Seed of the merchants and buyers.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", callback=_claimed, help="Write the report to this file as JSON.")
+]
 FolderOption = Annotated[
     Path | None, typer.Option(help="Where what is made on the way is kept for another run. Default: nowhere.")
 ]

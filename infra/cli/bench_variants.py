@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.bench_frame import FolderOption, JsonOption, WorldSeedOption, kept, steps
+from infra.cli.outputs import write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +39,6 @@ def variants(
 
     Example: simpersona bench variants --folder .simpersona/bench --json variants.json
     """
-    import json
     from dataclasses import asdict
 
     from rich.console import Console
@@ -72,10 +72,7 @@ def variants(
         )
     Console().print(_table(cells))
     report.print(Console(), "bench variants")
-    if json_file is not None:
-        json_file.write_text(
-            json.dumps(report.as_dict() | {"cells": [asdict(cell) for cell in cells]}, indent=2) + "\n"
-        )
+    write_json(json_file, report.as_dict() | {"cells": [asdict(cell) for cell in cells]})
 
 
 def _table(cells: "list[Cell]") -> "Table":

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.limits import SEED_MAX
+
 if TYPE_CHECKING:
     from infra.demo.score import Score
 
@@ -22,7 +24,7 @@ def demo(
     merchants: Annotated[int, typer.Option(min=1, max=50, help="Live shops.")] = 5,
     buyers: Annotated[int, typer.Option(min=50, help="Buyers of each live shop.")] = 3000,
     simulated: Annotated[int, typer.Option(min=1, help="Simulated buyers of each shop.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the shops, the shoppers and the models.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Seed of the shops, the shoppers and the models.")] = 7,
 ) -> None:
     """Run the whole path: shoppers, broker, encoder, stream, drifting mixes, simulated buyers, and back again.
 
@@ -31,15 +33,16 @@ def demo(
 
     Example: simpersona demo --once --json out.json
     """
-    import json
     import webbrowser
 
     from rich.console import Console
 
+    from infra.cli.outputs import claim, write_json
     from infra.demo.run import Demo, DemoPlan, forget
     from infra.stack.supervisor import Supervisor
     from schemas.settings import settings
 
+    claim({"--json": json_file})
     console = Console(stderr=True)
     plan = DemoPlan(merchants=merchants, buyers=buyers, simulated=simulated, seed=seed)
     with Supervisor(data_dir) as supervisor:
@@ -55,8 +58,7 @@ def demo(
             run.simulate()
             result = run.score(events)
             Console().print(_table(result))
-            if json_file is not None:
-                json_file.write_text(json.dumps(result.as_dict() | {"seconds": run.seconds}, indent=2) + "\n")
+            write_json(json_file, result.as_dict() | {"seconds": run.seconds})
             if once:
                 _require(result)
                 return

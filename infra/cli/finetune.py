@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.limits import SEED_MAX, THREADS_MAX, finite
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -55,11 +57,16 @@ def finetune(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; by default what suits a fresh model of its width, or a pretrained one."),
+        typer.Option(
+            min=1e-9,
+            max=1,
+            callback=finite,
+            help="Peak learning rate; by default what suits a fresh model of its width, or a pretrained one.",
+        ),
     ] = None,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Learn from at most this many sessions.")] = 50_000,
-    seed: Annotated[int, typer.Option(help="Equal seeds and data give equal models.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds and data give equal models.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads for training on the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
 ) -> None:
@@ -86,9 +93,13 @@ def finetune(
     from agent_runtime.vocabulary import Vocabulary
     from encoders.event_log import count_rows
     from encoders.serving import Encoder
+    from infra.cli.outputs import claim, write_json
     from schemas.conditions import read_conditions
     from schemas.settings import settings
 
+    folder = encoder or settings().encoder
+    reads = [*events, assignments, folder, *(storefronts or [])]
+    claim({"--export": export, "--json": json_file}, reads, out)
     check_target(out)
     if storefronts and scripted_only:
         raise ModelError(
@@ -104,7 +115,7 @@ def finetune(
 
         lesson = Lesson(form, base, learner, width, layers, lora, epochs, learning_rate, seed, device, threads)
         check_lesson(lesson)
-    known = Encoder.load(encoder or settings().encoder)
+    known = Encoder.load(folder)
     console = Console(stderr=True)
     with _progress(console) as bar:
         task = bar.add_task("reading sessions", total=count_rows(events))
@@ -144,9 +155,7 @@ def finetune(
     prior = prior_of(traces, vocabulary) or (learner.prior() if learner else None)
     version = write_simulator(out, vocabulary, chain, shops, model, fields, again, response, form, prior)
     _report(out, version, fields)
-    if json_file is not None:
-        report = {"simulator_version": version, "codebook_version": known.version, **fields}
-        json_file.write_text(json.dumps(report, indent=2) + "\n")
+    write_json(json_file, {"simulator_version": version, "codebook_version": known.version, **fields})
 
 
 def _export(path: Path, traces: "Traces", vocabulary: "Vocabulary", shops: "list[Shop]") -> None:

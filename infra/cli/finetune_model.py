@@ -28,6 +28,7 @@ from agent_runtime.text.training import TextPair, extended_text_model, small_tex
 from agent_runtime.traces.chat import conversations
 from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Tokens, Vocabulary
+from streams.log_lines import hushed
 
 #: Sessions that the small tokenizer is made from: their text is always the same few hundred pieces.
 _TOKENIZER_SESSIONS = 2_000
@@ -93,11 +94,13 @@ def train_model(
     torch.set_num_threads(lesson.threads)
     transformers.utils.logging.disable_progress_bar()
     if lesson.form == TEXT:
-        model, form = _text_model(lesson, vocabulary, traces, shops)
+        with hushed("huggingface_hub"):
+            model, form = _text_model(lesson, vocabulary, traces, shops)
         words: Words = form
         rows: Sequence[Tokens] = [form.row(row) for row in token_rows(traces, vocabulary, flags)]
     else:
-        model, vocabulary = _compact_model(lesson, vocabulary)
+        with hushed("huggingface_hub"):
+            model, vocabulary = _compact_model(lesson, vocabulary)
         words, rows = vocabulary, token_rows(traces, vocabulary, flags)
     if lesson.lora is not None:
         model = add_low_rank(model, lesson.lora)

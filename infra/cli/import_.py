@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.limits import named
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
@@ -29,7 +31,7 @@ def import_(
     format_name: Annotated[str, typer.Option("--format", help="The logs' format.")],
     out: Annotated[Path, typer.Option(help="The event log to write (Parquet).")],
     merchant: Annotated[
-        str | None, typer.Option(help="Merchant of rows that name none; the format's name by default.")
+        str | None, typer.Option(callback=named, help="Merchant of rows that name none; the format's name by default.")
     ] = None,
     rejects: Annotated[Path | None, typer.Option(help="Save rejected rows to this file as JSON lines.")] = None,
     day: Annotated[
@@ -47,19 +49,26 @@ def import_(
 
     from encoders.adapters.formats import adapter_of
     from encoders.adapters.importing import ImportTarget, import_log
+    from infra.cli.outputs import claim
 
     adapter = adapter_of(format_name)
     target = ImportTarget(out=out, rejects=rejects, memory_mb=memory_mb)
+    claim({"--out": out, "--rejects": rejects, "the impressions beside --out": target.impressions}, files)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def show(what: str, percent: float) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=100.0)
-            bars.update(tasks[what], completed=percent)
+    def show(what: str, percent: float) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=100.0)
+        bars.update(tasks[what], completed=percent)
+        bars.start()
 
+    try:
         report = import_log(adapter, files, target, merchant, day.date() if day else None, show)
+    finally:
+        if tasks:  # bars that were never shown would end in an empty line
+            bars.stop()
     if as_json:
         typer.echo(json.dumps(_as_json(report)))
     else:

@@ -1,7 +1,9 @@
 """The command ``simpersona``: finds each command's module by its name and loads it only when it is called."""
 
+import errno
 import importlib
-import logging
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,8 @@ from typer.core import TyperGroup
 from typer.main import get_command as click_command
 
 from infra.one_sentence import one_sentence
-from streams.log_lines import INTERRUPTED, end_interrupted
+from schemas.errors import SimpersonaError
+from streams.log_lines import INTERRUPTED, complain, end_interrupted, hush_store
 
 #: Every command, in the order of a first day with the product, with the line shown by ``simpersona --help``.
 COMMANDS = {
@@ -68,11 +71,20 @@ def simpersona() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line. A mendable error is printed as one sentence with exit code 2, Ctrl-C ends with 130."""
-    # It logs each failed request; what matters arrives as an exception and is printed once.
-    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    hush_store()
     try:
         with one_sentence():
             app(args=list(arguments) if arguments is not None else None)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        complain(
+            "The output cannot be written, its disk is full; free some space or send it elsewhere.",
+            SimpersonaError.exit_code,
+        )
+        # What could not be written is still waiting: Python would try again at the end, and complain on its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(SimpersonaError.exit_code)
     except KeyboardInterrupt:
         end_interrupted()
     except SystemExit as end:

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.given import take_only
+from infra.cli.limits import named
+
 if TYPE_CHECKING:
     from streams.event_logs.recovery import Recovered, Recovery
     from streams.event_logs.replay import Replay
 
 #: How long the store may be away before a replay gives up.
 STORE_PATIENCE_S = 30.0
+
+#: Parameters that go with --rejected; the others are about event logs.
+_HEEDED_BY_REJECTED = {"rejected", "reason", "since", "until", "merchant", "again", "dry_run", "as_json"}
 
 app = typer.Typer()
 
@@ -30,6 +36,7 @@ class Order(StrEnum):
 
 @app.command()
 def replay(
+    context: typer.Context,
     events: Annotated[list[Path] | None, typer.Option(help="Event log (Parquet); may be given several times.")] = None,
     speed: Annotated[str, typer.Option(help="Event time per wall time: a number such as 1 or 60, or max.")] = "max",
     shift_to_now: Annotated[
@@ -59,7 +66,7 @@ def replay(
     ] = None,
     since: Annotated[str, typer.Option(help="Rejected at this time (ISO 8601, UTC) or later.")] = "",
     until: Annotated[str, typer.Option(help="Rejected before this time.")] = "",
-    merchant: Annotated[str | None, typer.Option(help="Rejected events of this merchant.")] = None,
+    merchant: Annotated[str | None, typer.Option(callback=named, help="Rejected events of this merchant.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Rejected events that were sent back before, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what --rejected would send; send nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -84,6 +91,7 @@ def replay(
     if rejected == bool(events):
         raise ReplayError("Name either event logs with --events, or --rejected.")
     if rejected:
+        take_only(context, "--rejected", _HEEDED_BY_REJECTED)
         _send_rejected(Recovery(merchant, again), reason or [], _time_ms(since), _time_ms(until), dry_run, as_json)
         return
     if reason or since or until or merchant or again or dry_run:
@@ -151,6 +159,8 @@ def _send_rejected(
     for name in reasons:
         if name not in CODE_OF_REASON:
             raise ReplayError(f"--reason {name!r} is none; choose from {', '.join(CODE_OF_REASON)}.")
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise ReplayError("--since is not before --until; nothing lies between them.")
     chosen = settings()
     selection = Selection(reasons or MENDABLE, since_ms or 0, TIME_MAX_MS + 1 if until_ms is None else until_ms)
     with ExitStack() as resources:

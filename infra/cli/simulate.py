@@ -1,15 +1,15 @@
 """``simpersona simulate``: send simulated buyers through a merchant's storefront."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from infra.cli.limits import RUN_HOURS_MAX, SEED_MAX, THREADS_MAX, finite
 
 if TYPE_CHECKING:
     from agent_runtime.crowds.fidelity import Fidelity
@@ -26,9 +26,10 @@ _ASK_EVERY_S = 0.5
 
 @app.command()
 def simulate(
+    context: typer.Context,
     merchant: Annotated[str, typer.Option(help="Merchant whose latest mix and storefront are used.")] = "",
     buyers: Annotated[int, typer.Option(min=1, help="Number of simulated buyers, one session each.")] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds, mixes and times give equal runs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds, mixes and times give equal runs.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Folder of the simulator [SIMPERSONA_SIMULATOR].")] = None,
     backend: Annotated[
         str,
@@ -61,9 +62,14 @@ def simulate(
     start: Annotated[
         str | None, typer.Option(help="Event time at which sessions begin, ISO 8601; by default now, after other runs.")
     ] = None,
-    hours: Annotated[float, typer.Option(min=0.01, help="Event time over which sessions begin.")] = 24.0,
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the sessions to come back encoded.")] = 0.0,
-    threads: Annotated[int, typer.Option(min=1, help="Threads at work; the run is the same with any.")] = 1,
+    hours: Annotated[
+        float,
+        typer.Option(min=0.01, max=RUN_HOURS_MAX, callback=finite, help="Event time over which sessions begin."),
+    ] = 24.0,
+    wait: Annotated[
+        float, typer.Option(min=0, callback=finite, help="Seconds to wait for the sessions to come back encoded.")
+    ] = 0.0,
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads at work; any give the same run.")] = 1,
     yes: Annotated[
         bool, typer.Option("--yes", help="With --backend openai: do not ask whether the price is right.")
     ] = False,
@@ -102,7 +108,7 @@ def simulate(
 
     from agent_runtime.crowds.publish import ClickPublisher
     from agent_runtime.crowds.simulation import Plan, send, shop_hash, simulate, write_down
-    from agent_runtime.errors import PopulationError, VariantError
+    from agent_runtime.errors import PopulationError
     from agent_runtime.models.endpoint import Endpoint
     from agent_runtime.population.lineage import Lineage
     from agent_runtime.population.population import assigned_mix, latest_mix, simulated_until_ms
@@ -110,39 +116,35 @@ def simulate(
     from agent_runtime.simulators.simulator import load_simulator
     from agent_runtime.variants.variant import read_variant
     from infra.cli.browser_walk import figures, walk_pages, write_steps
-    from infra.cli.simulate_adapted import ADAPTED, adapter_of
+    from infra.cli.event_time import start_ms, time_ms
+    from infra.cli.given import given
+    from infra.cli.outputs import claim, write_json
+    from infra.cli.simulate_adapted import adapter_of
     from infra.cli.simulate_again import again, crowd_figures, told, written
+    from infra.cli.simulate_asked import TOLD, check_asked
     from infra.cli.simulate_endpoint import OPENAI, endpoint_of, price
     from infra.cli.simulate_variant import Asked, persona_names, run_variant
-    from infra.errors import ArgumentError
+    from infra.stack.kafka_address import require_kafka
     from schemas.settings import settings
     from streams.sessions.settings import session_rules
     from streams.store.connection import Store
     from streams.store.sink import Sink
 
-    if variant is None and (html or assignments):
-        raise VariantError("--html and --assignments go with --variant; name the file of the change to try.")
-    if at and assignments:
-        raise ArgumentError("--at asks the store for a mix, and --assignments is the mix; leave one of them out.")
-    if steps is not None and not browser:
-        raise ArgumentError("--steps tells of pages, and without --browser there are none; add --browser.")
-    if adapt and (not events or browser or variant is not None or backend not in ADAPTED):
-        raise ArgumentError(
-            f"--adapt fits one of {', '.join(ADAPTED)} to --events, for a crowd in process; it does not go with "
-            "--browser or --variant."
-        )
-    if variant is not None and backend == "replay":
-        raise VariantError(
-            "--backend replay does what real shoppers did and cannot answer to a change; take local or markov."
-        )
-    change = None if variant is None else read_variant(variant)
+    check_asked(context)
     dials, console = settings(), Console(stderr=True)
+    folder = model or dials.simulator
+    reads = [*(events or []), storefronts, assignments, variant, manifest, folder, dials.encoder]
+    claim({"--json": json_file, "--html": html, "--out": out, "--steps": steps}, reads)
+    change = None if variant is None else read_variant(variant)
     rules = session_rules(dials)
     gap_ms = rules.gap_overrides_ms.get(merchant, rules.gap_ms)
-    simulator = load_simulator(model or dials.simulator)
+    simulator = load_simulator(folder)
     if manifest is not None:
         shown = partial(_shop, simulator, events=events or [], storefronts=storefronts)
-        _finish(again(manifest, simulator, shown, threads, out), json_file)
+        said = {option: context.params[name] for name, option in given(context).items() if name in TOLD}
+        result = again(manifest, simulator, shown, threads, out, said)
+        _report(result)
+        write_json(json_file, result)
         return
     if not merchant:
         raise PopulationError("Name the merchant with --merchant, or a run to repeat with --manifest.")
@@ -151,7 +153,7 @@ def simulate(
         mix, busy_until_ms = assigned_mix(assignments, merchant), 0
     else:
         store = Store(dials.clickhouse, patience_s=0)
-        known = latest_mix(store, merchant, _milliseconds(at, "--at")) if at else latest_mix(store, merchant)
+        known = latest_mix(store, merchant, time_ms(at, "--at")) if at else latest_mix(store, merchant)
         told_mix = Lineage(store, simulator.codebook_version)(known)
         mix, busy_until_ms = told_mix.mix, simulated_until_ms(store) or 0
         if told_mix.said:
@@ -163,9 +165,12 @@ def simulate(
     if adapt:
         with console.status(f"fitting to the sessions of {merchant}"):
             adapter = adapter_of(simulator, backend, events or [], gap_ms, shop)
-    begin_ms = max(_now_ms(), busy_until_ms) if change is None else mix.as_of_ms
+    if change is None:
+        require_kafka(dials.kafka)
     if start:
-        begin_ms = _milliseconds(start, "--start")
+        begin_ms = start_ms(start, busy_until_ms if change is None else 0)
+    else:
+        begin_ms = max(_now_ms(), busy_until_ms) if change is None else mix.as_of_ms
     plan = Plan(
         mix=mix,
         simulator_version=simulator.version,
@@ -215,7 +220,8 @@ def simulate(
         with console.status("waiting for the sessions to come back"):
             back = await_fidelity(store, plan.run_id, len(sessions), wait, time.monotonic, time.sleep)
         result["round_trip"] = asdict(back)
-    _finish(result, json_file)
+    _report(result)
+    write_json(json_file, result)
 
 
 def await_fidelity(
@@ -256,24 +262,8 @@ def _shop(simulator: "Simulator", merchant: str, gap_ms: int, events: list[Path]
     return simulator.shops[merchant]
 
 
-def _milliseconds(text: str, option: str) -> int:
-    from agent_runtime.errors import PopulationError
-
-    try:
-        time_of = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise PopulationError(f"{option} {text!r} is no ISO 8601 time; write it like 2026-11-23T08:00:00Z.") from error
-    return round((time_of if time_of.tzinfo else time_of.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 def _now_ms() -> int:
     return round(time.time() * 1000)
-
-
-def _finish(result: dict[str, Any], json_file: Path | None) -> None:
-    _report(result)
-    if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _report(result: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,38 @@ if TYPE_CHECKING:
 
 
 def again(
-    manifest: Path, simulator: "Simulator", shop_of: Callable[[str, int], "Shop"], threads: int, out: Path | None
+    manifest: Path,
+    simulator: "Simulator",
+    shop_of: Callable[[str, int], "Shop"],
+    threads: int,
+    out: Path | None,
+    said: Mapping[str, object],
 ) -> dict[str, Any]:
     """Play a manifest's run again and return what it came to; write its clicks if a file is named.
 
     shop_of  returns the storefront of a merchant as a session gap cuts it
+    said     options that the manifest has too, with their values: --merchant, --buyers, --seed, --backend
 
-    Raises PopulationError when the file is no manifest, ModelError or ShopError when simulator or storefront differ.
+    Raises PopulationError when the file is no manifest, ArgumentError when its run is not the one that was said,
+    ModelError or ShopError when simulator or storefront differ.
     """
     from agent_runtime.crowds.simulation import simulate
     from agent_runtime.errors import ModelError
     from infra.cli.simulate_endpoint import OPENAI
+    from infra.errors import ArgumentError
 
     plan = read_plan(manifest)
+    ran = {
+        "--merchant": plan.mix.merchant_id,
+        "--buyers": plan.buyers,
+        "--seed": plan.seed,
+        "--backend": plan.backend,
+    }
+    for option, value in said.items():
+        if value != ran[option]:
+            raise ArgumentError(
+                f"{manifest}: its run had {option} {ran[option]}, not {value}; leave {option} out to repeat it."
+            )
     shop = shop_of(plan.mix.merchant_id, plan.gap_ms)
     plan.check(simulator.version, shop)
     if plan.backend == OPENAI:

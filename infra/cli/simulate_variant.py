@@ -37,6 +37,7 @@ def run_variant(
     from agent_runtime.variants.page import page
     from agent_runtime.variants.trial import crowd_of, try_variant, visits_of
     from agent_runtime.walk.rollout import Span
+    from infra.cli.outputs import write_json, write_text
 
     check_codebooks(simulator.vocabulary, plan.mix)
     crowd = crowd_of(
@@ -60,10 +61,9 @@ def run_variant(
         f"{plan.mix.codebook_version}, simulator {plan.simulator_version}."
     )
     _print(title, found, names, shop.currency)
-    if asked.json_file is not None:
-        asked.json_file.write_text(json.dumps(_as_json(variant, plan, found, names), indent=2) + "\n")
+    write_json(asked.json_file, _as_json(variant, plan, found, names))
     if asked.html_file is not None:
-        asked.html_file.write_text(page(title, facts, found, names, shop.currency))
+        write_text(asked.html_file, page(title, facts, found, names, shop.currency))
 
 
 def persona_names(folder: Path, codebook_version: str) -> dict[str, str]:

@@ -1,11 +1,11 @@
 """``simpersona train``: train an encoder on event logs, or straight from Kafka."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from infra.cli.limits import SEED_MAX, THREADS_MAX
 from infra.cli.session_source import SessionSource, progress_bar, time_range
 from infra.errors import ArgumentError
 
@@ -44,10 +44,10 @@ def train(
     patience: Annotated[int, typer.Option(min=1, help="Stop after so many epochs without a gain held out.")] = 3,
     codes: Annotated[int, typer.Option(min=2, max=512, help="Buyer types (coarse codes).")] = 20,
     fine_codes: Annotated[int, typer.Option(min=1, max=64, help="Finer codes within each buyer type.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Equal seeds and data give equal encoders.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEED_MAX, help="Equal seeds and data give equal encoders.")] = 0,
     limit_sessions: Annotated[int, typer.Option(min=1, help="Train on at most this many sessions.")] = 200_000,
     truth: Annotated[Path | None, typer.Option(help="Planted types, to report how well they are found.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads for training on the processor.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=THREADS_MAX, help="Threads for training on the processor.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one.")] = "auto",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew where a training was interrupted.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report to this file as JSON.")] = None,
@@ -69,7 +69,8 @@ def train(
     from encoders.fitting import finish, provenance
     from encoders.model import Shape
     from encoders.training import TrainingOptions, split_held_out
-    from encoders.truth import planted_types
+    from encoders.truth import planted_types, read_truth
+    from infra.cli.outputs import claim, write_json
 
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingDataError(f"--device {device}: not known; choose cpu, cuda or auto.")
@@ -78,15 +79,17 @@ def train(
     chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     torch.set_num_threads(threads)
     check_target(out)
+    claim({"--json": json_file}, [*logs, truth], out)
     options = TrainingOptions(Shape(coarse=codes, fine=fine_codes), epochs=epochs, patience=patience, seed=seed)
     console = Console(stderr=True)
+    told = None if truth is None else read_truth(truth)
     with Checkpoint(out) as checkpoint:
         if restart:
             checkpoint.forget()
         asked = _asked(source, options, limit_sessions, threads, chosen)
         log = _sessions(source, checkpoint, asked, limit_sessions, seed, console)
         training, held_out = split_held_out(log, seed)
-        planted = None if truth is None else planted_types(truth, held_out)
+        planted = None if told is None else planted_types(told, held_out)
         trained = _train(training, held_out, options, chosen, checkpoint, console)
         with console.status("calibrating and describing the codes"):
             fitted = finish(trained, training, held_out, planted)
@@ -97,8 +100,7 @@ def train(
         checkpoint.remove()
     _report(manifest.codebook_version, fitted.metrics, fitted.personas)
     console.print(f"Model card: {out / HTML_FILE}", highlight=False, soft_wrap=True)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"codebook_version": manifest.codebook_version, **fields}, indent=2) + "\n")
+    write_json(json_file, {"codebook_version": manifest.codebook_version, **fields})
 
 
 def _broker(kafka: str | None) -> str:

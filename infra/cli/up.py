@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from infra.cli.limits import PORT_MAX
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -21,9 +23,9 @@ def up(
     ready_file: Annotated[
         Path | None, typer.Option(help="JSON file of the addresses, written once all of them answer.")
     ] = None,
-    kafka_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the broker, 0 picks one.")] = 0,
-    clickhouse_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the store, 0 picks one.")] = 0,
-    web_port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the web pages, 0 picks one.")] = 0,
+    kafka_port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the broker, 0 picks one.")] = 0,
+    clickhouse_port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the store, 0 picks one.")] = 0,
+    web_port: Annotated[int, typer.Option(min=0, max=PORT_MAX, help="Port of the web pages, 0 picks one.")] = 0,
 ) -> None:
     """Start the embedded broker, store and web pages and keep them running until Ctrl-C.
 
@@ -36,11 +38,13 @@ def up(
 
     from rich.console import Console
 
+    from infra.cli.outputs import claim
     from infra.stack.stack import Ports, start_stack
     from infra.stack.supervisor import Supervisor
     from schemas.settings import settings
     from streams.log_lines import announce, configure_logging
 
+    claim({"--ready-file": ready_file})
     chosen = settings()
     configure_logging(chosen.log_format)
     console = Console(stderr=True)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from infra.cli.limits import PORT_MAX
+
 app = typer.Typer()
 
 
@@ -13,7 +15,8 @@ app = typer.Typer()
 def worker(
     encoder: Annotated[Path | None, typer.Option(help="Folder of the encoder artefact [SIMPERSONA_ENCODER].")] = None,
     health_port: Annotated[
-        int | None, typer.Option(help="Port of /health and /metrics, 0 picks one [SIMPERSONA_HEALTH_PORT].")
+        int | None,
+        typer.Option(min=0, max=PORT_MAX, help="Port of /health and /metrics, 0 picks one [SIMPERSONA_HEALTH_PORT]."),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Log what the worker does, not only what goes wrong.")

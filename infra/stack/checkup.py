@@ -41,8 +41,7 @@ def examine(settings: Settings) -> list[Finding]:
         try:
             findings[name] = check(settings)
         except SimpersonaError as error:
-            # Our messages already say what to do.
-            findings[name] = Finding(name, Verdict.FAILED, str(error))
+            findings[name] = _failed(name, str(error))
         except KafkaError as error:
             remedy = "If that is a Kafka, look at its own log; else correct SIMPERSONA_KAFKA."
             findings[name] = Finding(name, Verdict.FAILED, f"{settings.kafka}: {error}", remedy)
@@ -50,6 +49,14 @@ def examine(settings: Settings) -> list[Finding]:
             remedy = "Grant the user of SIMPERSONA_CLICKHOUSE what it lacks, or look at ClickHouse's own log."
             findings[name] = Finding(name, Verdict.FAILED, first_line(error), remedy)
     return list(findings.values())
+
+
+def _failed(check: str, sentence: str) -> Finding:
+    """Our messages say behind their last semicolon what to do, if that is not all they say."""
+    found, semicolon, remedy = sentence.rpartition("; ")
+    if not semicolon:
+        return Finding(check, Verdict.FAILED, sentence)
+    return Finding(check, Verdict.FAILED, found, remedy[0].upper() + remedy[1:])
 
 
 def store(settings: Settings) -> Finding:

@@ -57,7 +57,7 @@ def connect(url: str, database: str = "") -> Client:
 
 def _unreachable(where: str, reason: str) -> StoreUnreachableError:
     return StoreUnreachableError(
-        f"No ClickHouse can be used at {where} ({reason}): start one with `simpersona up` "
+        f"No ClickHouse can be used at {where} ({reason}); start one with `simpersona up` "
         "or correct SIMPERSONA_CLICKHOUSE."
     )
 

@@ -37,5 +37,5 @@ def require_kafka(bootstrap: str) -> None:
         except (ValueError, OverflowError):
             reasons.append(f"{address.strip()!r} is not host:port")
     raise BrokerUnreachableError(
-        f"No Kafka broker answers ({'; '.join(reasons)}): start one with `simpersona up` or correct SIMPERSONA_KAFKA."
+        f"No Kafka broker answers ({'; '.join(reasons)}); start one with `simpersona up` or correct SIMPERSONA_KAFKA."
     )

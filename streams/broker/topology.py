@@ -17,6 +17,7 @@ from schemas.topics import (
     SOURCE_OF_TOPIC,
 )
 from streams.errors import StreamError
+from streams.log_lines import hushed
 
 TOPICS = (
     CLICKS_RAW,
@@ -41,7 +42,8 @@ async def ensure_topics(bootstrap: str, partitions: int, replication: int) -> di
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
-        await admin.start()
+        with hushed("aiokafka"):
+            await admin.start()
     except (KafkaError, OSError, ValueError) as error:
         await admin.close()
         raise TopologyError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from agent_runtime.backends import Backend
 from agent_runtime.errors import ModelError, TraceError
@@ -15,12 +16,20 @@ from agent_runtime.models.local_model import LocalModel
 from agent_runtime.models.markov import MarkovChain
 from agent_runtime.models.new_models import TinyShape, base_model, extended, tiny_model
 from agent_runtime.simulators.finetune import FinetuneOptions, finetune
-from agent_runtime.simulators.simulator import LOCAL, MARKOV, MODEL_FOLDER, load_simulator, write_simulator
+from agent_runtime.simulators.simulator import (
+    LOCAL,
+    MARKOV,
+    MODEL_FOLDER,
+    check_player,
+    load_simulator,
+    write_simulator,
+)
 from agent_runtime.storefront.shop import Shop
 from agent_runtime.storefront.storefront import Storefront
 from agent_runtime.traces.traces import Traces, token_rows
 from agent_runtime.vocabulary import Vocabulary
 from agent_runtime.walk.rollout import Span, play
+from tests.untrained import write_untrained
 
 CPU = torch.device("cpu")
 SHAPE = TinyShape(width=16, layers=1, heads=2, feed_forward=32)
@@ -195,7 +204,7 @@ def test_a_scripted_simulator_says_that_it_has_no_model(
     assert np.array_equal(simulator.backend(MARKOV).scores(prompt), chain.scores(prompt))
     with pytest.raises(ModelError, match="only the scripted backends; choose markov or replay"):
         simulator.backend(LOCAL)
-    with pytest.raises(ModelError, match="--backend oracle: not known; choose local, text, markov or replay"):
+    with pytest.raises(ModelError, match="--backend oracle: not known; choose local, text, markov, replay, or openai"):
         simulator.backend("oracle")
 
 
@@ -235,9 +244,38 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
     assert (tmp_path / "letters" / "dear.txt").read_text() == "Dear"
 
 
+def test_an_encoder_is_no_simulator_to_replace(
+    tmp_path: Path, vocabulary: Vocabulary, chain: MarkovChain, shop: Shop
+) -> None:
+    write_untrained(tmp_path / "encoder", 1)
+    before = {path: path.read_bytes() for path in (tmp_path / "encoder").iterdir()}
+    with pytest.raises(ModelError, match="holds something that is no simulator"):
+        write_simulator(tmp_path / "encoder", vocabulary, chain, [shop], None, {})
+    assert {path: path.read_bytes() for path in (tmp_path / "encoder").iterdir()} == before
+
+
+def test_only_a_simulator_with_a_language_model_is_compared(
+    tmp_path: Path, vocabulary: Vocabulary, chain: MarkovChain, shop: Shop
+) -> None:
+    write_simulator(tmp_path / "scripted", vocabulary, chain, [shop], None, {})
+    with pytest.raises(ModelError, match="holds no language model"):
+        check_player(tmp_path / "scripted", vocabulary.codebook_version)
+    with pytest.raises(ModelError, match="knows codebook cb-test, the encoder is cb-other"):
+        check_player(tmp_path / "scripted", "cb-other")
+
+
 def test_a_base_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no causal language model to start from"):
         base_model(str(tmp_path / "nothing"))
+
+
+def test_a_base_that_cannot_be_fetched_is_not_told_in_words_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise RuntimeError("Cannot send a request, as the client has been closed.")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", closed)
+    with pytest.raises(ModelError, match=r"^no/such: no causal .* none could be fetched; give a folder"):
+        base_model("no/such")
 
 
 def test_the_manifest_names_codebook_and_figures(folder: Path) -> None:

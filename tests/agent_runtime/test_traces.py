@@ -93,8 +93,12 @@ def test_two_codebooks_in_one_file_are_refused(toy_log: tuple[Path, Path], tmp_p
 
 def test_a_file_that_holds_no_assignments_is_named(toy_log: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("nothing")
-    for path in (toy_log[0], tmp_path / "a.parquet", tmp_path / "absent.parquet"):
-        with pytest.raises(TraceError, match="no assignments"):
+    for path, sentence in (
+        (toy_log[0], "no assignments, missing started_at, ended_at, events, code, codebook_version; make them"),
+        (tmp_path / "a.parquet", "no assignments"),
+        (tmp_path / "absent.parquet", "absent.parquet: there is no such file; make"),
+    ):
+        with pytest.raises(TraceError, match=sentence):
             read_traces([toy_log[0]], path, 1_000, 0)
 
 

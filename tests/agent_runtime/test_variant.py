@@ -59,6 +59,13 @@ def test_a_bad_file_is_refused_with_what_was_expected(tmp_path: Path, text: str,
         read_variant(written(tmp_path, text))
 
 
+def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(VariantError) as raised:
+        read_variant(tmp_path / "nowhere.yaml")
+    missing = tmp_path / "nowhere.yaml"
+    assert str(raised.value) == f"{missing}: no variant there (No such file or directory); name another file."
+
+
 def test_dearer_goods_cost_more_and_the_level_says_so(shop: Shop) -> None:
     after = Variant("dearer", price_factor=1.5).apply(replace(shop, conditions=Conditions(price_level=0.9)))
     assert [p.price_minor for p in after.products] == [round(1.5 * (p.price_minor or 0)) for p in shop.products]

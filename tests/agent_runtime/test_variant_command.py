@@ -30,8 +30,10 @@ def test_the_report_is_a_table_a_file_and_a_page(
     for turn in range(2):
         arguments = ["simulate", "--merchant", "shop", "--buyers", "64", "--backend", "markov", "--seed", "5"]
         arguments += ["--model", str(simulator), "--assignments", str(toy_log[1]), "--variant", str(change)]
-        main_ends(0, [*arguments, "--json", str(tmp_path / "e.json"), "--html", str(tmp_path / f"{turn}.html")])
-        reports.append(json.loads((tmp_path / "e.json").read_text()))
+        main_ends(
+            0, [*arguments, "--json", str(tmp_path / "reports" / "e.json"), "--html", str(tmp_path / f"{turn}.html")]
+        )
+        reports.append(json.loads((tmp_path / "reports" / "e.json").read_text()))
     told = reports[0]
     assert told == reports[1]
     assert told["manifest"]["variant"] == told["variant"] and told["words"] == "without cart viewed"

@@ -64,6 +64,13 @@ def test_an_encoder_of_other_features_is_refused(copy: Path) -> None:
         check_artefact(copy)
 
 
+def test_a_simulator_is_no_encoder_to_replace(tmp_path: Path) -> None:
+    for name in ("manifest.json", "vocabulary.json"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(ArtefactError, match="holds something that is no encoder"):
+        check_target(tmp_path)
+
+
 def test_a_folder_with_something_else_is_left_alone(small: Any, tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("dear diary")
     with pytest.raises(ArtefactError, match="holds something that is no encoder"):

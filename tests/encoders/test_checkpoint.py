@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoders.checkpoint import SESSIONS_FILE, STATE_FILE, Checkpoint
-from encoders.errors import CheckpointError
+from encoders.errors import CheckpointError, TrainingDataError
 from encoders.fitting import fingerprint
 from encoders.model import Shape
 from encoders.sessionise import SessionLog
@@ -118,3 +118,18 @@ def test_one_training_at_a_time_and_no_other_files(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds diary.txt"), Checkpoint(tmp_path / "encoder"):
         pass
     assert diary.read_text() == "dear diary"
+
+
+def test_sessions_that_cannot_be_trained_on_are_not_kept(log: SessionLog, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError), Checkpoint(tmp_path / "encoder") as checkpoint:
+        checkpoint.begin(ASKED, log)
+        train(*split_held_out(log.limit(3, 0), 0), OPTIONS, CPU)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_command_takes_nothing_from_an_interrupted_training(log: SessionLog, tmp_path: Path) -> None:
+    with Checkpoint(tmp_path / "encoder") as checkpoint:
+        checkpoint.begin(ASKED, log)
+    with pytest.raises(CheckpointError), Checkpoint(tmp_path / "encoder") as checkpoint:
+        checkpoint.require_same({**ASKED, "seed": 1})
+    assert Checkpoint(tmp_path / "encoder").holds_sessions

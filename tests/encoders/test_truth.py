@@ -7,7 +7,7 @@ import pytest
 
 from encoders.errors import TrainingDataError
 from encoders.sessionise import SessionLog
-from encoders.truth import planted_types
+from encoders.truth import planted_types, read_truth
 from schemas.events import EVENT
 from schemas.hashing import hash64
 
@@ -38,10 +38,13 @@ def test_a_session_has_the_type_of_the_planted_one_that_it_overlaps_longest(tmp_
     )
     pq.write_table(table, tmp_path / "truth.parquet")
     log = _log([("ann", 90, 300), ("ann", 5, 60), ("bob", 50, 50), ("cid", 20, 30), ("dan", 0, 10)])
-    assert planted_types(tmp_path / "truth.parquet", log).tolist() == [4, 3, 5, -1, -1]
+    assert planted_types(read_truth(tmp_path / "truth.parquet"), log).tolist() == [4, 3, 5, -1, -1]
 
 
 def test_a_file_that_is_no_truth_is_one_sentence(tmp_path: Path) -> None:
     pq.write_table(pa.table({"merchant_id": ["shop"]}), tmp_path / "truth.parquet")
-    with pytest.raises(TrainingDataError, match="not a truth of generated sessions"):
-        planted_types(tmp_path / "truth.parquet", _log([("ann", 0, 1)]))
+    with pytest.raises(
+        TrainingDataError,
+        match=r"not a truth of generated sessions, missing client_id, started_ms, ended_ms, type; give what",
+    ):
+        read_truth(tmp_path / "truth.parquet")

@@ -68,6 +68,6 @@ def test_a_broker_that_is_not_there_is_one_clear_sentence() -> None:
     with pytest.raises(BrokerUnreachableError) as raised:
         require_kafka(f"{address},nonsense")
     assert str(raised.value) == (
-        f"No Kafka broker answers ({address}: Connection refused; 'nonsense' is not host:port): "
+        f"No Kafka broker answers ({address}: Connection refused; 'nonsense' is not host:port); "
         "start one with `simpersona up` or correct SIMPERSONA_KAFKA."
     )

@@ -41,7 +41,8 @@ def test_a_machine_without_anything_is_told_what_to_start(tmp_path: Path) -> Non
         "schemas": "ok", "encoder": "failed", "disk": "ok", "secret": "ok",
     }  # fmt: skip
     for name in ("broker", "store", "encoder"):
-        assert "simpersona " in findings[name].found
+        assert "simpersona " in findings[name].remedy
+        assert "simpersona " not in findings[name].found
 
 
 def test_a_running_stack_is_well(kafka: str, clickhouse: str) -> None:

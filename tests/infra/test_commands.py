@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,16 @@ def test_doctor_prints_findings_as_json_and_fails_where_something_is_broken(
     code, out, _ = run(capsys, "doctor")
     assert code == 1
     assert "simpersona migrate" in out
+
+
+@pytest.mark.fast
+def test_a_full_disk_under_the_output_is_one_sentence() -> None:
+    program = [sys.executable, "-m", "infra.cli.main", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The output cannot be written, its disk is full;")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["up", "migrate", "doctor"])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -88,10 +89,28 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
         path.write_bytes(content)
     assert run("--format", format_name, path, "--out", tmp_path / "out" / "log.parquet") == 2
     said = capsys.readouterr()
+    assert said.err.startswith("error: ")
     assert sentence in " ".join(said.err.split())
     assert said.out == ""
     assert "Traceback" not in said.err
     assert not list((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else True
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert run("--format", "rees46", tmp_path / "pipe", "--out", tmp_path / "log.parquet") == 2
+    assert "pipe: a pipe, and a log is read more than once; write it to a file first." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format_name", ["otto", "rees46", "taobao"])
+def test_bytes_that_are_no_text_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format_name: str
+) -> None:
+    (tmp_path / "noise").write_bytes(b"\x1b[31m\x07\xff\xfe" + bytes(range(128, 256)))
+    assert run("--format", format_name, tmp_path / "noise", "--out", tmp_path / "log.parquet") == 2
+    said = capsys.readouterr().err.strip()
+    assert f"not {'an otto' if format_name == 'otto' else f'a {format_name}'} log: expected" in said
+    assert "".join(said.splitlines()).isprintable() and "\ufffd" not in said
 
 
 def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

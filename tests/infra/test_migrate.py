@@ -98,7 +98,7 @@ def test_a_file_that_was_changed_after_it_was_applied_is_refused(clickhouse: str
     ],
 )
 def test_a_store_that_is_not_there_is_one_clear_sentence(address: str, reason: str) -> None:
-    with pytest.raises(StoreUnreachableError, match=rf"No ClickHouse can be used at .* \(.*({reason}).*\): start one"):
+    with pytest.raises(StoreUnreachableError, match=rf"No ClickHouse can be used at .* \(.*({reason}).*\); start one"):
         migrate(address.replace("PORT", str(free_port())))
 
 

@@ -94,6 +94,21 @@ def test_a_folder_in_use_is_refused_before_anything_is_read(tmp_path: Path) -> N
     assert isinstance(failure, ArtefactError)
 
 
+def test_a_training_on_too_little_leaves_nothing_in_the_way_of_the_next(clicks: Path, tmp_path: Path) -> None:
+    arguments = ["--events", str(clicks), "--out", str(tmp_path / "encoder"), "--limit-sessions", "3"]
+    assert isinstance(_failure(arguments), TrainingDataError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_truth_that_is_none_is_refused_before_anything_is_read(clicks: Path, tmp_path: Path) -> None:
+    arguments = ["--events", str(tmp_path / "absent.parquet"), "--out", str(tmp_path / "encoder"), "--truth"]
+    failure = _failure([*arguments, str(tmp_path / "nothing.parquet")])
+    assert str(failure) == f"{tmp_path / 'nothing.parquet'}: there is no such file."
+    failure = _failure([*arguments, str(clicks)])
+    assert "not a truth of generated sessions, missing started_ms, ended_ms, type" in str(failure)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_device_is_one_sentence(clicks: Path, tmp_path: Path) -> None:
     failure = _failure(["--events", str(clicks), "--out", str(tmp_path / "encoder"), "--device", "abacus"])
     assert isinstance(failure, TrainingDataError)

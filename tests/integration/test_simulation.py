@@ -112,6 +112,10 @@ def test_simulated_buyers_come_back_with_a_type(
 
     assert "had no mix of buyer types by then" in sentence(*simulate, "--at", "2001-01-01", **addresses)
 
+    assert "an earlier run lasts until" in sentence(*simulate, "--start", "2026-01-01", **addresses)
+    assert f"No Kafka broker answers ({nowhere}" in sentence(*simulate, **addresses | {"kafka": nowhere})
+    assert "its run had --buyers" in sentence("simulate", "--manifest", report, "--buyers", 3, **away)
+
     # The next run begins where the first has ended, so that none of its clicks is too late.
     # It is fitted to the storefront's own sessions, and its manifest still says the whole run.
     adapt = "--adapt", "--events", world.events
@@ -126,6 +130,8 @@ def test_simulated_buyers_come_back_with_a_type(
     assert second["manifest"]["start_ms"] == one(store, finished)["t"]
     assert second["round_trip"]["sessions"] == BUYERS
 
+    idle = simpersona("agents", "--backend", "markov", "--merchant", "nowhere", "--seconds", 0.5, **addresses)
+    assert "waiting for a mix of nowhere" in idle.stderr
     done("agents", "--backend", "markov", "--rate", 600, "--speed", 600, "--every", 0.5, "--seconds", 8, **addresses)
     lived = one(
         store,
@@ -150,7 +156,7 @@ def test_what_a_simulation_lacks_is_said_in_one_sentence(world: World, kafka: st
         "simulate", "--merchant", "nowhere", **{**addresses, "simulator": world.events.parent}
     )
     nobody = f"{LOOPBACK}:{free_port()}"
-    assert f"No Kafka broker answers at {nobody}" in sentence(
+    assert f"No Kafka broker answers ({nobody}" in sentence(
         "agents", "--backend", "markov", **addresses | {"kafka": nobody}
     )
     assert "personas.distribution" in sentence("agents", "--backend", "markov", **addresses)

@@ -31,12 +31,14 @@ def test_a_worker_without_a_broker_says_so(untrained_encoder: Path) -> None:
     address = f"{LOOPBACK}:{free_port()}"
     done = worker(encoder=untrained_encoder, kafka=address)
     assert sentence(done) == (f"error: No Kafka broker answers at {address}; start one or correct SIMPERSONA_KAFKA.")
+    assert done.stderr.count("\n") == 1, "the client's own complaints are left out"
 
 
 def test_a_worker_without_a_store_says_so(untrained_encoder: Path, kafka: str) -> None:
     port = free_port()
     done = worker(encoder=untrained_encoder, kafka=kafka, clickhouse=f"http://default@{LOOPBACK}:{port}/simpersona")
     assert f"ClickHouse at {LOOPBACK}:{port}/simpersona does not answer" in sentence(done)
+    assert done.stderr.count("\n") == 1, "each failed try is left out"
 
 
 def test_a_worker_with_an_altered_encoder_says_so(untrained_encoder: Path, tmp_path: Path) -> None:

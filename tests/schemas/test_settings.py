@@ -42,3 +42,5 @@ def test_only_what_may_be_left_out_may_be_empty() -> None:
     assert Settings(schema_registry="", endpoint="", clickhouse="https://u:p%40@h/db").endpoint == ""
     with pytest.raises(ValidationError, match="write an address"):
         Settings(clickhouse="")
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Settings(kafka="")

@@ -175,7 +175,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
     event_log(tmp_path / "log.parquet", [an_event(1, S)])
     event_log(tmp_path / "empty.parquet", [])
     before = sorted(tmp_path.iterdir())
-    arguments = ["--events", str(tmp_path / events), "--encoder", str(tmp_path / encoder), "--out", str(tmp_path / out)]
+    folder = tmp_path / (encoder or "served")
+    arguments = ["--events", str(tmp_path / events), "--encoder", str(folder), "--out", str(tmp_path / out)]
     with pytest.raises(SystemExit) as stopped:
         main(["assign", *arguments])
     assert stopped.value.code == 2

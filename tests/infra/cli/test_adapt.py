@@ -17,12 +17,17 @@ pytestmark = pytest.mark.fast
         (("--events", "e.parquet"), "error: adapt needs --events"),
         (("--events", "e.parquet", "--from-kafka", "--out", "o"), "error: adapt needs --events"),
         (("--rollback", "--events", "e.parquet"), "error: --rollback goes back to what was published before"),
+        (("--rollback", "--publish"), "error: --rollback takes no notice of --publish; leave it out."),
         (
             ("--events", "e.parquet", "--out", "o", "--challenger", "c", "--train-epochs", "2"),
             "error: --challenger brings a network of its own; leave --train-epochs out.",
         ),
         (("--events", "e.parquet", "--out", "o", "--encoder", "nowhere"), "error: nowhere: no encoder there"),
-        (("--events", "e.parquet", "--out", "o", "--encoder", "o"), "error: o is the running encoder"),
+        (
+            ("--events", "e.parquet", "--out", "o", "--encoder", "o"),
+            "error: --out o: would write over o, which",
+        ),
+        (("--events", "e", "--out", "o", "--challenger", "nowhere"), "error: nowhere: no encoder there"),
         (("--half-life", "1"), "Invalid value for '--half-life'"),
     ],
 )

@@ -15,6 +15,11 @@ pytestmark = pytest.mark.fast
         (["--events", "events.parquet", "--reason", "late"], "--dry-run belong to --rejected."),
         (["--events", "events.parquet", "--dry-run"], "--dry-run belong to --rejected."),
         (["--rejected", "--reason", "ugly"], "--reason 'ugly' is none; choose from malformed_avro, unknown_schema,"),
+        (["--rejected", "--speed", "60"], "--rejected takes no notice of --speed; leave it out."),
+        (
+            ["--rejected", "--since", "2026-11-24", "--until", "2026-11-23"],
+            "--since is not before --until; nothing lies between them.",
+        ),
         (["--rejected", "--since", "yesterday"], "'yesterday' is no time; write it like 2026-11-24T09:30 (UTC)."),
     ],
 )
