@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from agent_runtime.simulators.shrinkage import Group, shrink
 
-pytestmark = pytest.mark.fast
-
 SIZE, NOISE = 200, 0.3
 EVERY = Group(np.arange(SIZE), (np.eye(SIZE),))
 
@@ -17,12 +15,14 @@ def noisy(seed: int, truth: np.ndarray) -> np.ndarray:
     return truth + NOISE * np.random.default_rng(seed).standard_normal(len(truth))
 
 
+@pytest.mark.fast
 def test_what_noise_explains_is_all_but_zero() -> None:
     mean, root = shrink(noisy(1, np.zeros(SIZE)), NOISE * np.eye(SIZE), [EVERY], 1.0)
     assert np.abs(mean).max() < 0.1
     assert np.sqrt((root**2).sum(axis=1)).max() < 0.15
 
 
+@pytest.mark.fast
 def test_what_is_far_beyond_the_noise_stays() -> None:
     truth = 2.0 * np.random.default_rng(0).standard_normal(SIZE)
     mean, root = shrink(noisy(1, truth), NOISE * np.eye(SIZE), [EVERY], 1.0)
@@ -43,6 +43,7 @@ def test_shrunk_coefficients_are_nearer_the_truth_and_their_doubt_is_the_size_of
     assert 0.7 < np.sqrt((root**2).sum(axis=1).mean()) / error < 1.4
 
 
+@pytest.mark.fast
 def test_what_might_be_noise_is_not_taken_for_certain() -> None:
     """Three estimates can all be noise; the likeliest size of what is behind them is then zero, and zero is certain."""
     alike = Group(np.arange(3), (np.eye(3),))
@@ -54,6 +55,7 @@ def test_what_might_be_noise_is_not_taken_for_certain() -> None:
     assert min(doubts) > 0.2 * NOISE
 
 
+@pytest.mark.fast
 def test_coefficients_that_are_all_the_same_lean_on_each_other() -> None:
     few = 60
     alike = Group(np.arange(few), (np.ones((few, few)), np.eye(few)))
@@ -62,12 +64,14 @@ def test_coefficients_that_are_all_the_same_lean_on_each_other() -> None:
     assert np.sqrt((root**2).sum(axis=1)).max() < NOISE / 3
 
 
+@pytest.mark.fast
 def test_of_coefficients_in_no_group_nothing_is_known() -> None:
     mean, root = shrink(noisy(1, np.ones(SIZE)), NOISE * np.eye(SIZE), [Group(np.arange(3), (np.eye(3),))], 1.5)
     assert not mean[3:].any() and mean[:3].all()
     np.testing.assert_allclose(root[3:] @ root[3:].T, 1.5**2 * np.eye(SIZE - 3), atol=1e-9)
 
 
+@pytest.mark.fast
 def test_more_coefficients_than_there_is_noise_to_tell_apart_are_no_more_certain_for_it() -> None:
     """The covariance of hundreds of estimates, known from a few dozen storefronts, has no inverse."""
     random = np.random.default_rng(3)

@@ -19,8 +19,6 @@ from schemas.click_codec import ClickDecoder, encode_click
 from schemas.events import SessionBatch
 from schemas.taxonomy import EVENT_CODES
 
-pytestmark = pytest.mark.fast
-
 ALL_FIELDS = dict.fromkeys(EVENT_CODES, frozenset(FIELDS))
 WALK = 30
 
@@ -79,6 +77,7 @@ def allowed(visit: Visit) -> set[str]:
     return {ACTIONS[index].name for index in np.flatnonzero(visit.moves())}
 
 
+@pytest.mark.fast
 def test_checkout_waits_for_a_cart_where_it_always_did() -> None:
     visit = Visit(Storefront(full_shop()), seed=1, agent=0)
     assert "checkout_started" not in allowed(visit)
@@ -88,6 +87,7 @@ def test_checkout_waits_for_a_cart_where_it_always_did() -> None:
     assert "checkout_started" not in allowed(visit)
 
 
+@pytest.mark.fast
 def test_who_wants_several_takes_a_quantity_of_the_shops_own() -> None:
     storefront = Storefront(replace(full_shop(), quantities=(2, 12, 40)))
     several = Action("product_added_to_cart", "new", quantity="many")
@@ -95,6 +95,7 @@ def test_who_wants_several_takes_a_quantity_of_the_shops_own() -> None:
     assert taken == {2, 12, 40}
 
 
+@pytest.mark.fast
 def test_an_order_empties_the_cart() -> None:
     visit = Visit(Storefront(full_shop()), seed=1, agent=0)
     for action in (Action("product_added_to_cart", "new", quantity="many"), Action("checkout_started")):
@@ -105,6 +106,7 @@ def test_an_order_empties_the_cart() -> None:
     assert "checkout_started" not in allowed(visit)
 
 
+@pytest.mark.fast
 def test_no_cheaper_product_is_offered_beside_the_cheapest() -> None:
     shop = Shop("shop", None, (Product("p", "a", 100, 1),), (), full_shop().capabilities)
     visit = Visit(Storefront(shop), seed=1, agent=0)
@@ -114,11 +116,13 @@ def test_no_cheaper_product_is_offered_beside_the_cheapest() -> None:
     assert not any(name.startswith("product_viewed:new") for name in names)
 
 
+@pytest.mark.fast
 def test_a_move_that_is_not_served_is_refused_by_name() -> None:
     with pytest.raises(ShopError, match="does not serve checkout_started"):
         Visit(Storefront(full_shop()), seed=1, agent=0).take(Action("checkout_started"))
 
 
+@pytest.mark.fast
 def test_a_shop_without_products_cannot_be_walked() -> None:
     with pytest.raises(ShopError, match="no products"):
         Storefront(Shop("empty", None, (), (), full_shop().capabilities))

@@ -20,8 +20,6 @@ from agent_runtime.walk.played import Played
 from agent_runtime.walk.tables import CLICK, new_visits, tables_of
 from tests.agent_runtime.test_visit import shops
 
-pytestmark = pytest.mark.fast
-
 
 @st.composite
 def patchy_shops(draw: st.DrawFn) -> Shop:
@@ -67,6 +65,7 @@ def test_a_compiled_visit_is_the_plain_one_click_for_click(
     assert list(walked.sessions[0].clicks) == expected
 
 
+@pytest.mark.fast
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**64 - 1), agent=st.integers(0, 2**40), step=st.integers(0, 200))
 def test_compiled_draws_are_the_plain_ones(seed: int, agent: int, step: int) -> None:
