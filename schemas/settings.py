@@ -36,7 +36,9 @@ class Settings(BaseSettings):
     endpoint_price_out: float = Field(0.0, ge=0, description="Price of a million tokens that it answers.")
 
     group: str = Field("simpersona", description="Consumer group of the workers, also the Faust app's id.")
-    catalogue: Path | None = Field(None, description="Catalogue file (Parquet) that the demo storefront shows.")
+    catalogue: Path | None = Field(
+        None, description="Catalogue file (Parquet) that the demo storefront shows; without it there is no storefront."
+    )
     storefronts: Path | None = Field(
         None, description="A simulator's shops.jsonl: which pages and fields each merchant's demo storefront has."
     )

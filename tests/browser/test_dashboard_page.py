@@ -54,6 +54,8 @@ def test_a_button_of_the_list_keeps_focus_and_press_while_answers_come(
         await expect(page.locator("#who")).to_have_text(ODD)
         await expect(page.locator("#trouble")).to_have_text("")
         await expect(page.get_by_role("img", name="No session has finished yet.")).to_have_count(2)
+        axes = "[mixChart, shareChart].flatMap((chart) => [...chart.getOption().xAxis, ...chart.getOption().yAxis])"
+        assert await page.evaluate(f"{axes}.filter((axis) => axis.show).length") == 0
 
     in_chromium(chromium, visit)
 

@@ -86,6 +86,7 @@ def test_everything_answers_and_the_store_is_kept_between_runs(start: Callable[.
     first = start()
     addresses = first.ready()
     assert set(addresses) == {"kafka", "clickhouse", "gateway", "dashboard", "storefront"}
+    assert addresses["storefront"] == ""  # no catalogue is set
     assert answers_metadata(addresses["kafka"])
     with urlopen(addresses["dashboard"], timeout=30) as page:
         assert page.status == 200
@@ -95,6 +96,7 @@ def test_everything_answers_and_the_store_is_kept_between_runs(start: Callable[.
     assert (code, first.left_behind()) == (STOPPED, [])
     assert addresses["kafka"] in printed
     assert "in memory only" in printed
+    assert "none: SIMPERSONA_CATALOGUE names no catalogue" in printed
 
     second = start()
     with connect(second.ready()["clickhouse"]) as client:

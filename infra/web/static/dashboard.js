@@ -124,7 +124,7 @@ function showMix(answer, names) {
     title: unless(times.length), backgroundColor: "transparent", animation: false,
     grid: { left: 45, right: 15, top: 15, bottom: 30 },
     tooltip: { trigger: "axis", valueFormatter: percent, confine: true, order: "valueDesc" },
-    xAxis: { type: "time" }, yAxis: { type: "value", max: 1, axisLabel: { formatter: (v) => `${Math.round(100 * v)} %` } },
+    xAxis: { type: "time", show: times.length > 0 }, yAxis: { type: "value", max: 1, show: times.length > 0, axisLabel: { formatter: (v) => `${Math.round(100 * v)} %` } },
     series: types.map((type, position) => {
       const values = times.map((time) => [time, 0]);
       answer.mix.filter((row) => row.type === type)
@@ -143,10 +143,12 @@ function showShare(answer, names) {
   const first = answer.latest[0];
   $("asof").textContent = first ? `as of ${first.as_of.slice(5, 16)} UTC, worth ${number(first.n_effective)} sessions` : "";
   describe("share", rows.length, `Shares of buyer types now: ${told(rows.map(([type, value]) => [names[type] || type, value]))}`);
+  const nameWidth = Math.min(215, shareChart.getWidth() / 2);
   shareChart.setOption({
     title: unless(rows.length), backgroundColor: "transparent", animation: false,
-    grid: { left: 230, right: 50, top: 5, bottom: 5 }, xAxis: { type: "value", show: false },
-    yAxis: { type: "category", data: rows.map(([type]) => names[type] || type), axisTick: { show: false }, axisLabel: { width: 215, overflow: "truncate" } },
+    grid: { left: nameWidth + 15, right: 50, top: 5, bottom: 5 }, xAxis: { type: "value", show: false },
+    yAxis: { type: "category", show: rows.length > 0, data: rows.map(([type]) => names[type] || type), axisTick: { show: false },
+      axisLabel: { width: nameWidth, overflow: "truncate" } },
     series: [{ type: "bar", data: rows.map(([type, value]) => ({ value, itemStyle: { color: tint(type) } })),
       label: { show: true, position: "right", formatter: (p) => percent(p.value) } }],
   }, { notMerge: true });
