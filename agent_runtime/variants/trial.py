@@ -73,8 +73,7 @@ def visit(
     product takes the mean quantity: the crates that a few buy would drown what a change does.
     """
     backend = _answering(crowd, shop)
-    if browsed is not None and browsed.capabilities.flags() != shop.capabilities.flags():
-        flags = browsed.capabilities.flags()
+    if browsed is not None and (flags := browsed.capabilities.flags()) != shop.capabilities.flags():
         backend = until_checkout(_answering(crowd, browsed), backend, crowd.vocabulary, flags)
     return play(
         backend,

@@ -1,19 +1,7 @@
 -- Offsets of a broker that was set up anew begin again: a rejection is named by its time of receipt as well, or the new
 -- ones would take the place of the old. Run while no worker writes. Each statement may be run again.
 DROP TABLE IF EXISTS rejected_events_by_offset;
-CREATE TABLE IF NOT EXISTS rejected_events_by_receipt
-(
-    failure_kind      LowCardinality(String),
-    message           String,
-    processor         LowCardinality(String),
-    processor_version LowCardinality(String),
-    received_at       DateTime64(3, 'UTC'),
-    topic             LowCardinality(String),
-    partition         Int32,
-    offset            Int64,
-    payload           String,
-    inserted_at       DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
-)
+CREATE TABLE IF NOT EXISTS rejected_events_by_receipt AS rejected_events
 ENGINE = ReplacingMergeTree(inserted_at)
 ORDER BY (topic, partition, offset, received_at);
 INSERT INTO rejected_events_by_receipt SELECT * FROM rejected_events;

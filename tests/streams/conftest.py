@@ -13,7 +13,7 @@ from schemas.hashing import hash_key
 from schemas.texts import Texts
 from streams.sessions.cut import session_hash
 from streams.sessions.rules import SessionRules
-from streams.sessions.windows import Emission
+from streams.sessions.windows import Emission, SessionWindows
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ FinalRow = tuple[str, str, str, int, int, int, int, int, tuple[int, ...]]
 
 class SessionWorld:
     """What the session tests share; one object, because pytest hands out fixtures, not modules."""
+
+    @staticmethod
+    def windows(clicks: Sequence[Click], rules: SessionRules) -> SessionWindows:
+        """Return windows that have taken in these clicks, the first one at offset 0."""
+        windows = SessionWindows(rules)
+        windows.add(SessionWorld.batch(clicks), np.arange(len(clicks), dtype=np.int64))
+        return windows
 
     Click = Click
 

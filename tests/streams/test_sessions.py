@@ -1,14 +1,12 @@
 """Session windows, boundary by boundary."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from schemas.rejections import CODE_OF_REASON, REASONS
-from streams.broker.record_columns import Records
-from streams.errors import SessionRuleError, SessionStateError
+from streams.errors import SessionRuleError
 from streams.sessions.emission import Emission, assignments
 from streams.sessions.rules import LONGEST_MS
 from streams.sessions.sweep import FINAL_REVISION
@@ -20,12 +18,6 @@ GAP, LATENESS, LONGEST, MOST = 100, 20, 1_000, 8
 RULES = SessionRules(GAP, LATENESS, LONGEST, MOST, {"hasty": 50})
 END_OF_TIME = 1 << 60
 S = 10_000  # a start well after zero
-
-
-def windows_with(world: Any, clicks: Sequence[Any], rules: SessionRules = RULES) -> SessionWindows:
-    windows = SessionWindows(rules)
-    windows.add(world.batch(clicks), np.arange(len(clicks), dtype=np.int64))
-    return windows
 
 
 def spans(emission: Emission) -> list[tuple[int, int, int]]:
@@ -55,7 +47,7 @@ def test_events_fall_into_sessions(
     world: Any, what: str, times: list[int], expected: list[tuple[int, int, int]] | None
 ) -> None:
     rules = RULES if expected else SessionRules(200, LATENESS, LONGEST, MOST)
-    windows = windows_with(world, [world.Click(S + t, id=i + 1) for i, t in enumerate(times)], rules)
+    windows = world.windows([world.Click(S + t, id=i + 1) for i, t in enumerate(times)], rules)
     windows.advance(END_OF_TIME)
     assert spans(windows.emit(provisional=False)) == (expected or [(0, 1_000, 6)]), what
 
@@ -63,14 +55,14 @@ def test_events_fall_into_sessions(
 @pytest.mark.parametrize(("pause", "expected"), [(100, [(0, 100, 2)]), (101, [(0, 0, 1), (101, 101, 1)])])
 def test_the_gap_is_the_same_backwards(world: Any, pause: int, expected: list[tuple[int, int, int]]) -> None:
     patient = SessionRules(GAP, 200, LONGEST, MOST)
-    windows = windows_with(world, [world.Click(S + pause), world.Click(S)], patient)
+    windows = world.windows([world.Click(S + pause), world.Click(S)], patient)
     windows.advance(END_OF_TIME)
     assert spans(windows.emit(provisional=False)) == expected
 
 
 @pytest.mark.parametrize(("last", "expected"), [(1_000, [(0, 1_000, 2)]), (1_001, [(0, 0, 1), (1_001, 1_001, 1)])])
 def test_a_session_is_cut_after_the_longest_time(world: Any, last: int, expected: list[tuple[int, int, int]]) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S + last)], SessionRules(5_000, LATENESS, LONGEST, MOST))
+    windows = world.windows([world.Click(S), world.Click(S + last)], SessionRules(5_000, LATENESS, LONGEST, MOST))
     windows.advance(END_OF_TIME)
     assert spans(windows.emit(provisional=False)) == expected
 
@@ -79,7 +71,7 @@ def test_a_session_is_cut_after_the_longest_time(world: Any, last: int, expected
 def test_a_session_closes_when_the_watermark_is_beyond_end_gap_and_lateness(
     world: Any, watermark: int, closed: int
 ) -> None:
-    windows = windows_with(world, [world.Click(S)])
+    windows = world.windows([world.Click(S)], RULES)
     windows.advance(watermark)
     assert len(windows.emit(provisional=False)) == closed
     assert windows.open_sessions == 1 - closed
@@ -89,7 +81,7 @@ def test_a_session_closes_when_the_watermark_is_beyond_end_gap_and_lateness(
 def test_all_sessions_are_closed_when_the_rules_say_so_and_not_before(world: Any, overrides: dict[str, int]) -> None:
     rules = SessionRules(RULES.gap_ms, RULES.allowed_lateness_ms, 100_000, 3, overrides)
     clicks = [world.Click(S + t, merchant=merchant) for merchant in ("m", "shop") for t in range(0, 50, 5)]
-    windows = windows_with(world, clicks, rules)
+    windows = world.windows(clicks, rules)
     last = S + 45
     windows.advance(last + rules.closed_after_ms - 1)
     windows.emit(provisional=False)
@@ -101,7 +93,7 @@ def test_all_sessions_are_closed_when_the_rules_say_so_and_not_before(world: Any
 
 def test_a_piece_cut_by_a_cap_closes_once_nothing_can_come_before_the_next(world: Any) -> None:
     clicks = [world.Click(S + 2 * i) for i in range(9)]
-    windows = windows_with(world, clicks)
+    windows = world.windows(clicks, RULES)
     windows.advance(S + 16 + LATENESS)
     assert len(windows.emit(provisional=False)) == 0
     windows.advance(S + 16 + LATENESS + 1)
@@ -125,14 +117,14 @@ def test_late_is_judged_per_event_and_exactly_at_the_bound_is_not_late(
 
 
 def test_an_event_ahead_of_its_receipt_counts_at_its_receipt(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S + 5_000, received=S)])
+    windows = world.windows([world.Click(S + 5_000, received=S)], RULES)
     assert windows.watermark_ms == S
     windows.advance(END_OF_TIME)
     assert spans(windows.emit(provisional=False)) == [(0, 0, 1)]
 
 
 def test_an_event_whose_session_is_closed_is_behind_the_watermark_even_before_emission(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S + 500, client="bo")])
+    windows = world.windows([world.Click(S), world.Click(S + 500, client="bo")], RULES)
     for offset in (2, 3):
         added = windows.add(world.batch([world.Click(S + 10)]), np.array([offset]))
         assert [REASONS[r] for r in added.rejected_reasons] == ["behind_watermark"]
@@ -141,30 +133,30 @@ def test_an_event_whose_session_is_closed_is_behind_the_watermark_even_before_em
 
 def test_an_event_far_behind_the_watermark_is_refused_before_its_clients_first_open_session(world: Any) -> None:
     """It might belong to a session of that client that is closed and forgotten."""
-    added = windows_with(world, [world.Click(S + 60)]).add(world.batch([world.Click(S + 39)]), np.array([1]))
+    added = world.windows([world.Click(S + 60)], RULES).add(world.batch([world.Click(S + 39)]), np.array([1]))
     assert [REASONS[r] for r in added.rejected_reasons] == ["behind_watermark"]
 
 
 def test_an_event_far_behind_the_watermark_still_joins_its_open_session(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S + 90), world.Click(S + 110, client="bo")])
+    windows = world.windows([world.Click(S), world.Click(S + 90), world.Click(S + 110, client="bo")], RULES)
     added = windows.add(world.batch([world.Click(S + 50)]), np.array([3]))
     assert added.accepted == 1
 
 
 def test_a_retry_is_a_duplicate_whatever_its_receipt(world: Any) -> None:
     click = world.Click(S, id=7)
-    added = windows_with(world, [click]).add(world.batch([click.again(S + 15), click.again(S + 15)]), np.array([1, 2]))
+    added = world.windows([click], RULES).add(world.batch([click.again(S + 15), click.again(S + 15)]), np.array([1, 2]))
     assert (added.accepted, added.duplicates) == (0, 2)
 
 
 def test_a_retry_of_an_event_ahead_of_its_receipt_is_known_by_its_id(world: Any) -> None:
     click = world.Click(S + 900, id=7, received=S)
-    added = windows_with(world, [click]).add(world.batch([click.again(S + 5)]), np.array([1]))
+    added = world.windows([click], RULES).add(world.batch([click.again(S + 5)]), np.array([1]))
     assert (added.accepted, added.duplicates) == (0, 1)
 
 
 def test_the_same_event_id_of_another_client_is_another_event(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S, client=c, merchant=m) for m in ("a", "ab") for c in ("bc", "c")])
+    windows = world.windows([world.Click(S, client=c, merchant=m) for m in ("a", "ab") for c in ("bc", "c")], RULES)
     assert (windows.open_sessions, windows.open_events) == (4, 4)
 
 
@@ -179,14 +171,14 @@ def test_faulty_rows_are_rejected_with_their_fault_and_rows_without_event_ignore
 
 def test_a_merchant_may_have_a_gap_of_its_own(world: Any) -> None:
     clicks = [world.Click(S + t, merchant=m) for m in ("hasty", "hasted") for t in (0, 51)]
-    windows = windows_with(world, clicks)
+    windows = world.windows(clicks, RULES)
     windows.advance(END_OF_TIME)
     emission = windows.emit(provisional=False)
     assert sorted(emission.merchant_id) == ["hasted", "hasty", "hasty"]
 
 
 def test_provisional_are_sessions_of_two_events_once_per_change(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S + 1, client="bo"), world.Click(S + 2, client="bo")])
+    windows = world.windows([world.Click(S), world.Click(S + 1, client="bo"), world.Click(S + 2, client="bo")], RULES)
     first = windows.emit(provisional=True)
     assert list(first.client_id) == ["bo"] and first.is_final.tolist() == [0]
     assert len(windows.emit(provisional=True)) == 0
@@ -212,7 +204,7 @@ def test_the_same_clicks_from_another_source_are_other_sessions(world: Any) -> N
 
 
 def test_a_moved_start_supersedes_the_old_id_with_the_new(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S + 10), world.Click(S + 15)])
+    windows = world.windows([world.Click(S + 10), world.Click(S + 15)], RULES)
     old = windows.emit(provisional=True)
     windows.add(world.batch([world.Click(S + 5)]), np.array([2]))
     new = windows.emit(provisional=True)
@@ -222,7 +214,7 @@ def test_a_moved_start_supersedes_the_old_id_with_the_new(world: Any) -> None:
 
 
 def test_a_merge_supersedes_the_later_id_alone(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S + t) for t in (0, 1, 115, 116)])
+    windows = world.windows([world.Click(S + t) for t in (0, 1, 115, 116)], RULES)
     both = windows.emit(provisional=True)
     windows.add(world.batch([world.Click(S + 98)]), np.array([4]))
     merged = windows.emit(provisional=True)
@@ -234,7 +226,7 @@ def test_a_merge_supersedes_the_later_id_alone(world: Any) -> None:
 @pytest.mark.parametrize("emitted_between", [False, True])
 def test_an_id_that_a_later_event_revives_stands(world: Any, emitted_between: bool) -> None:
     """Pieces of two: (0 10)(20 30), then (0 5)(10 20)(30), then (0 5)(6 10)(20 30) with the ids of the beginning."""
-    windows = windows_with(world, [world.Click(S + t) for t in (0, 10, 20, 30)], SessionRules(GAP, 50, LONGEST, 2))
+    windows = world.windows([world.Click(S + t) for t in (0, 10, 20, 30)], SessionRules(GAP, 50, LONGEST, 2))
     first = windows.emit(provisional=True)
     windows.add(world.batch([world.Click(S + 5)]), np.array([4]))
     between = windows.emit(provisional=True).superseded if emitted_between else None
@@ -250,8 +242,8 @@ def test_an_id_that_a_later_event_revives_stands(world: Any, emitted_between: bo
 
 def test_an_id_that_could_only_have_been_emitted_before_a_crash_is_superseded_too(world: Any) -> None:
     clicks = [world.Click(S + 10), world.Click(S + 15), world.Click(S + 5)]
-    emitted = windows_with(world, clicks[:2]).emit(provisional=True)
-    replayed = windows_with(world, clicks).emit(provisional=True)  # all three in one batch, nothing emitted between
+    emitted = world.windows(clicks[:2], RULES).emit(provisional=True)
+    replayed = world.windows(clicks, RULES).emit(provisional=True)  # all three in one batch, nothing emitted between
     assert replayed.superseded.session_id.tolist() == emitted.session_id.tolist()
 
 
@@ -259,7 +251,7 @@ def test_a_session_of_a_bot_is_marked_but_written(world: Any) -> None:
     clicks = [world.Click(S, client="flagged", bot=True), world.Click(S + 1, client="flagged")]
     clicks += [world.Click(S + 10 * i, client="endless") for i in range(MOST)]
     clicks += [world.Click(S, client="shopper"), world.Click(S + 60, client="shopper")]
-    windows = windows_with(world, clicks)
+    windows = world.windows(clicks, RULES)
     windows.advance(END_OF_TIME)
     emission = windows.emit(provisional=False)
     assert dict(zip(emission.client_id, emission.is_bot, strict=True)) == {"flagged": 1, "endless": 1, "shopper": 0}
@@ -268,18 +260,18 @@ def test_a_session_of_a_bot_is_marked_but_written(world: Any) -> None:
 @pytest.mark.parametrize(("pause", "is_bot"), [(499, 1), (500, 0)])
 def test_thirty_events_in_haste_are_a_bots(world: Any, pause: int, is_bot: int) -> None:
     rules = SessionRules(1_800_000, 300_000, 86_400_000, 512)
-    windows = windows_with(world, [world.Click(S + pause * i) for i in range(30)], rules)
+    windows = world.windows([world.Click(S + pause * i) for i in range(30)], rules)
     windows.advance(END_OF_TIME)
     assert windows.emit(provisional=False).is_bot.tolist() == [is_bot]
 
 
 def test_the_stratum_is_the_deepest_event(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S, event=1), world.Click(S + 1, event=5), world.Click(S + 2, event=4)])
+    windows = world.windows([world.Click(S, event=1), world.Click(S + 1, event=5), world.Click(S + 2, event=4)], RULES)
     assert windows.emit(provisional=True).stratum.tolist() == [2]
 
 
 def test_final_revisions_stand_above_all_provisional_ones(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S + 1)])
+    windows = world.windows([world.Click(S), world.Click(S + 1)], RULES)
     provisional = windows.emit(provisional=True)
     windows.advance(END_OF_TIME)
     final = windows.emit(provisional=True)
@@ -288,7 +280,7 @@ def test_final_revisions_stand_above_all_provisional_ones(world: Any) -> None:
 
 
 def test_a_limit_leaves_the_rest_for_the_next_call(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S, client=f"client {i}") for i in range(10)])
+    windows = world.windows([world.Click(S, client=f"client {i}") for i in range(10)], RULES)
     windows.advance(END_OF_TIME)
     sizes = [len(windows.emit(provisional=False, limit=4)) for _ in range(4)]
     assert sizes == [4, 4, 2, 0]
@@ -300,88 +292,13 @@ def test_rows_superseded_carry_no_code_and_no_events(world: Any) -> None:
             self.code = np.minimum(np.diff(emission.sessions.offsets), 1).astype(np.int32)
             self.confidence = np.full(len(emission), 0.5, np.float32)
 
-    windows = windows_with(world, [world.Click(S + 10), world.Click(S + 15), world.Click(S + 5)])
+    windows = world.windows([world.Click(S + 10), world.Click(S + 15), world.Click(S + 5)], RULES)
     emission = windows.emit(provisional=True)
     rows = assignments(emission, Lengths(emission), "v1", ["c0", "c1"], "live")
     assert rows.code.tolist() == [1, -1] and list(rows.code_path) == ["c1", ""]
     assert rows.events.tolist() == [3, 0] and rows.is_final.tolist() == [0, 0]
     assert rows.superseded_by.tolist() == [b"", rows.session_id[0]]
     assert (rows.codebook_version, rows.source, len(rows)) == ("v1", "live", 2)
-
-
-def test_the_state_returns_to_zero_and_its_memory_is_used_again(world: Any) -> None:
-    windows = SessionWindows(RULES)
-    sizes = []
-    for day in range(4):
-        start = S + day * 1_000_000
-        clicks = [world.Click(start + 3 * i, client=f"{day}/{i % 700}", id=i + 1) for i in range(3_000)]
-        offsets = np.arange(day * 3_000, (day + 1) * 3_000, dtype=np.int64)
-        windows.add(world.batch(clicks), offsets)
-        windows.advance(start + 500_000)
-        windows.emit(provisional=False)
-        assert (windows.open_sessions, windows.open_events) == (0, 0)
-        written = windows.snapshot().tolist()
-        tombstones = windows.snapshot().tolist()
-        assert windows.known_clients == 0
-        assert [value for _, value in tombstones] == [None] * 700
-        assert len(written) == 700 + 1
-        sizes.append(windows.memory_bytes)
-    assert sizes[1:] == sizes[:1] * 3
-
-
-def test_a_client_closed_after_its_offset_was_committed_gets_its_tombstone_at_once(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S)])
-    windows.snapshot()
-    windows.advance(END_OF_TIME)
-    windows.emit(provisional=False)
-    assert [value for key, value in windows.snapshot(committed_offset=0).tolist() if key] == [None]
-    assert windows.known_clients == 0
-
-
-def test_a_closed_client_is_remembered_until_its_offset_is_committed(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S)])
-    windows.advance(END_OF_TIME)
-    windows.emit(provisional=False)
-    records = dict(windows.snapshot(committed_offset=-1).tolist())
-    again = SessionWindows(RULES)
-    again.restore(Records.of(list(records.items())))
-    added = again.add(world.batch([world.Click(S)]), np.array([0]))
-    assert (added.replayed, added.accepted) == (1, 0)
-    assert len(again.emit(provisional=False)) == 0
-
-
-def test_clients_that_close_and_leave_one_after_another_are_forgotten_once_after_a_restart(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S)])
-    log = []
-    for number, client in enumerate(["anna", "bert", "anna"]):
-        if number:
-            later = world.Click(S + number * 10 * LONGEST, client=client)
-            windows.add(world.batch([later]), np.array([number]))
-        windows.advance(S + (number * 10 + 5) * LONGEST)
-        windows.emit(provisional=False)
-        log += windows.snapshot(committed_offset=number - 1).tolist()
-    again = SessionWindows(RULES)
-    again.restore(Records.of(log))
-    again.finish_restore()
-    assert [value for key, value in again.snapshot(committed_offset=2).tolist() if key] == [None]
-    assert again.snapshot(committed_offset=2).tolist() == []
-    assert again.known_clients == 0
-
-
-def test_only_what_changed_is_written_and_the_watermark_last(world: Any) -> None:
-    windows = windows_with(world, [world.Click(S), world.Click(S, client="bo")])
-    assert [key for key, _ in windows.snapshot().tolist()] == [b"\x04\x00shopanna", b"\x04\x00shopbo", b""]
-    assert windows.snapshot().tolist() == []
-    windows.add(world.batch([world.Click(S + 1, client="bo")]), np.array([2]))
-    assert [key for key, _ in windows.snapshot().tolist()] == [b"\x04\x00shopbo", b""]
-
-
-@pytest.mark.parametrize("damage", [lambda v: v[:-1], lambda v: b"\x09" + v[1:], lambda v: b""])
-@pytest.mark.parametrize("record", [0, 1])
-def test_a_damaged_record_is_refused_in_one_sentence(world: Any, damage: Any, record: int) -> None:
-    key, value = windows_with(world, [world.Click(S)]).snapshot().tolist()[record]
-    with pytest.raises(SessionStateError, match="cannot be read"):
-        SessionWindows(RULES).restore(Records.of([(key, damage(value))]))
 
 
 @pytest.mark.parametrize(
